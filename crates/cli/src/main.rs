@@ -1,0 +1,2 @@
+//! The `sklookup` command.
+fn main() {}
