@@ -1,0 +1,70 @@
+//! What the kernel and an sk_lookup program agree on: context layout, verdicts, helpers.
+//!
+//! Source: uapi `linux/bpf.h`. Fields are only ever added at the end.
+
+/// Verdict: drop the packet, unless some program selected a socket.
+pub const SK_DROP: i32 = 0;
+/// Verdict: deliver to the selected socket, or go on to the regular lookup.
+pub const SK_PASS: i32 = 1;
+
+/// `family` of an IPv4 packet.
+pub const AF_INET: i32 = 2;
+/// `family` of an IPv6 packet.
+pub const AF_INET6: i32 = 10;
+
+/// `protocol` of TCP.
+pub const IPPROTO_TCP: i32 = 6;
+/// `protocol` of UDP.
+pub const IPPROTO_UDP: i32 = 17;
+
+/// Helpers by number.
+pub mod helper {
+    /// `bpf_map_lookup_elem(map, key)`: a value or NULL; from a SOCKMAP a socket that must be released.
+    pub const MAP_LOOKUP_ELEM: u32 = 1;
+    /// `bpf_get_smp_processor_id()`.
+    pub const GET_SMP_PROCESSOR_ID: u32 = 8;
+    /// `bpf_sk_release(sk)`.
+    pub const SK_RELEASE: u32 = 86;
+    /// `bpf_sk_assign(ctx, sk, flags)`.
+    pub const SK_ASSIGN: u32 = 124;
+}
+
+/// Errors that `bpf_sk_assign` answers, as positive numbers, in the order in which it checks.
+pub mod errno {
+    /// The socket can't be selected: connected, shut down, or never in the lookup tables.
+    pub const ESOCKTNOSUPPORT: i32 = 94;
+    /// The socket is of another protocol than the packet.
+    pub const EPROTOTYPE: i32 = 91;
+    /// The socket's family can't take the packet.
+    pub const EAFNOSUPPORT: i32 = 97;
+    /// A socket is already selected.
+    pub const EEXIST: i32 = 17;
+}
+
+/// `struct bpf_sk_lookup`: byte offsets into the context.
+///
+/// Local is the packet's destination, remote its source.
+pub mod context {
+    /// Size in bytes (since 5.17; 64 before).
+    pub const SIZE: usize = 72;
+    /// Selected socket or NULL; in a test run's output its cookie. 8 bytes.
+    pub const SK: i16 = 0;
+    /// [`super::AF_INET`] or [`super::AF_INET6`], host order, 4 bytes.
+    pub const FAMILY: i16 = 8;
+    /// [`super::IPPROTO_TCP`] or [`super::IPPROTO_UDP`], host order, 4 bytes.
+    pub const PROTOCOL: i16 = 12;
+    /// Source address, network order, 4 bytes; 0 for IPv6.
+    pub const REMOTE_IP4: i16 = 16;
+    /// Source address, network order, 4 words of 4 bytes; 0 for IPv4.
+    pub const REMOTE_IP6: i16 = 20;
+    /// Source port, **network order**, 2 bytes.
+    pub const REMOTE_PORT: i16 = 36;
+    /// Destination address, network order, 4 bytes; 0 for IPv6.
+    pub const LOCAL_IP4: i16 = 40;
+    /// Destination address, network order, 4 words of 4 bytes; 0 for IPv4.
+    pub const LOCAL_IP6: i16 = 44;
+    /// Destination port, **host order**: the odd one out. 4 bytes.
+    pub const LOCAL_PORT: i16 = 60;
+    /// Index of the interface the lookup is for. 4 bytes. Since 5.17.
+    pub const INGRESS_IFINDEX: i16 = 64;
+}
