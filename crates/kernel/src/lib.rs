@@ -1,1 +1,27 @@
-//! (under construction)
+//! The door to the Linux kernel: the only crate that calls bpf(2), and the only one with unsafe code.
+//!
+//! Blueprints come in ([`sklookup_bpf::ProgramSpec`], [`sklookup_bpf::MapSpec`]), live objects go out: [`Program`],
+//! [`Map`], [`Link`]. Every fd is owned and close-on-exec; every errno is kept, and the caller adds the meaning. The
+//! modules beside them know what else steering has to ask a kernel: namespaces, processes, sockets, routes.
+
+mod door;
+
+// BPF objects.
+pub mod bpffs;
+mod error;
+mod link;
+mod map;
+pub mod probe;
+mod program;
+mod sys;
+
+// The rest of the system.
+pub mod caps;
+pub mod interface;
+mod netns;
+pub mod process;
+pub mod route;
+pub mod signals;
+pub mod sock_diag;
+pub mod socket;
+pub mod spawn;
