@@ -18,10 +18,15 @@ mod sys;
 // The rest of the system.
 pub mod caps;
 pub mod interface;
+mod netlink;
 mod netns;
 pub mod process;
 pub mod route;
+mod sandbox;
 pub mod signals;
 pub mod sock_diag;
 pub mod socket;
 pub mod spawn;
+
+pub use netns::{Netns, NetnsError};
+pub use sandbox::{Sandbox, SandboxError, in_sandbox};

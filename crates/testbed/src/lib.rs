@@ -1,1 +1,72 @@
-//! (being written)
+//! What the tests on a real kernel share.
+//!
+//! A test that needs more than every machine has shows as ignored, with the reason, where it can't be had; where it could
+//! run it runs, and what then goes wrong is a failure. [`plain_trial`] needs nothing, [`sandbox_trial`] namespaces of
+//! its own, [`kernel_trial`] the sk_lookup hook besides. Test binaries set `harness = false` and call [`main`].
+
+#![forbid(unsafe_code)]
+
+use std::sync::OnceLock;
+
+pub use libtest_mimic::Trial;
+use libtest_mimic::{Arguments, Completion};
+use rustix::io::Errno;
+pub use sklookup_kernel::Sandbox;
+use sklookup_kernel::{SandboxError, in_sandbox};
+
+mod hook;
+
+/// Runs the tests as cargo asks on the command line, and exits with the outcome.
+pub fn main(trials: Vec<Trial>) -> ! {
+    libtest_mimic::run(&Arguments::from_args(), trials).exit()
+}
+
+/// A test that needs no rights.
+pub fn plain_trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, || {
+        test();
+        Ok(())
+    })
+}
+
+/// A test that needs namespaces of its own, and nothing of BPF.
+pub fn sandbox_trial(name: &str, test: impl FnOnce(&Sandbox) + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, || run(test))
+}
+
+/// A test on the sk_lookup hook, in a fresh sandbox.
+pub fn kernel_trial(name: &str, test: impl FnOnce(&Sandbox) + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, || match why_no_hook() {
+        None => run(test),
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}
+
+/// Why tests on the hook can't run here; `None`: they can.
+pub fn why_no_hook() -> Option<&'static str> {
+    static REASON: OnceLock<Option<String>> = OnceLock::new();
+    REASON.get_or_init(hook::why_missing).as_deref()
+}
+
+/// Why this process can't make a sandbox; `None`: it can.
+pub fn why_no_sandbox() -> Option<&'static str> {
+    static REASON: OnceLock<Option<String>> = OnceLock::new();
+    REASON.get_or_init(|| in_sandbox(|_| ()).err().filter(is_want_of_rights).map(|e| e.to_string())).as_deref()
+}
+
+fn run(test: impl FnOnce(&Sandbox) + Send) -> Result<Completion, libtest_mimic::Failed> {
+    if let Some(reason) = why_no_sandbox() {
+        return Ok(Completion::ignored_with(reason));
+    }
+    in_sandbox(test)?;
+    Ok(Completion::Completed)
+}
+
+/// A machine that won't let us is a reason to ignore a test; a sandbox that breaks in another way is a failure.
+fn is_want_of_rights(error: &SandboxError) -> bool {
+    matches!(
+        error,
+        SandboxError::Unshare { errno: Errno::PERM | Errno::NOSYS | Errno::INVAL }
+            | SandboxError::Mount { errno: Errno::PERM | Errno::ACCESS | Errno::NODEV | Errno::NOENT, .. }
+    )
+}
