@@ -1,8 +1,172 @@
-//! (being written)
-use crate::*;
-/// The largest policy file.
+//! Policy files: TOML with `[[binding]]` tables, one-line `bindings`, or both.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::entry::{Entry, Origin};
+use crate::expand::{Names, Shorthand, Unexpanded};
+use crate::line;
+use crate::lines::Lines;
+use crate::problem::{Problem, Problems, quote};
+use crate::table;
+
+/// The largest policy file, in bytes.
 pub const MAX_FILE_BYTES: usize = 256 << 20;
-/// Being written.
+
+/// The most pieces that TOML may fall into. A million bindings, each a table with every key, are 50 million; the
+/// TOML parser needs 50 bytes and 0.15 us for each, which for a file of nothing but commas would be gigabytes.
+const MAX_PIECES: usize = 64_000_000;
+
+/// Up to this size a file that is not TOML is read to its end for more errors; noise makes more of them than help.
+const MAX_RECOVER_BYTES: usize = 1 << 20;
+
+/// Reads a policy file; `path` is only used to say where something is. A file without bindings is an empty list.
+///
+/// Fails with everything that is wrong, or with what TOML finds wrong when it is not TOML. Each binding is
+/// checked by itself: whether they fit together is the affair of [`Policy::new`](crate::Policy::new).
 pub fn parse_file(text: &str, path: &str) -> Result<Vec<Entry>, Vec<Problem>> {
-    Err(vec![Problem::new(text).at(Origin::File { path: path.into(), line: 1 })])
+    let path: Arc<str> = path.into();
+    if let Some(problem) = too_large(text) {
+        return Err(vec![problem.at(Origin::File { path, line: 1 })]);
+    }
+    let lines = Lines::new(text);
+    let document = parse_toml(text, &lines, &path)?;
+
+    let mut reader =
+        Reader { path, lines, names: Names::default(), problems: Problems::default(), entries: Vec::new() };
+    // In the order of the file: of a binding written twice the first one's line is kept.
+    let mut parts: Vec<_> = document.iter().collect();
+    parts.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in parts {
+        let read = match key.get_ref().as_ref() {
+            "bindings" => reader.read_lines(value),
+            "binding" => reader.read_tables(value),
+            unknown => {
+                let problem = table::unknown_key(unknown, &["binding", "bindings"]);
+                reader.problem(key.span(), problem);
+                Ok(())
+            }
+        };
+        if let Err(TooMany) = read {
+            break;
+        }
+    }
+    reader.problems.or(reader.entries)
+}
+
+/// More bindings than a policy can hold: reported, and reason to read no further.
+struct TooMany;
+
+struct Reader<'a> {
+    path: Arc<str>,
+    lines: Lines<'a>,
+    names: Names,
+    problems: Problems,
+    entries: Vec<Entry>,
+}
+
+impl Reader<'_> {
+    fn read_lines(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), TooMany> {
+        const FORM: &str = "write an array of strings: bindings = [\"web tcp 192.0.2.0/24 80\"]";
+        let Some(bindings) = value.get_ref().as_array() else {
+            self.problem(value.span(), table::wrong_type("bindings", value.get_ref()).help(FORM));
+            return Ok(());
+        };
+        for value in bindings.iter() {
+            let shorthand = match value.get_ref().as_str() {
+                Some(text) => line::read(text, &mut self.names),
+                None => Err(table::wrong_type("an item of bindings", value.get_ref()).help(FORM)),
+            };
+            match shorthand {
+                Ok(shorthand) => self.expand(value.span(), shorthand)?,
+                Err(problem) => self.problem(value.span(), problem),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_tables(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), TooMany> {
+        const FORM: &str = "write [[binding]] above the keys of each binding";
+        let Some(tables) = value.get_ref().as_array() else {
+            self.problem(value.span(), table::wrong_type("binding", value.get_ref()).help(FORM));
+            return Ok(());
+        };
+        for value in tables.iter() {
+            let Some(keys) = value.get_ref().as_table() else {
+                self.problem(value.span(), table::wrong_type("an item of binding", value.get_ref()).help(FORM));
+                continue;
+            };
+            match table::read(keys, value.span(), &mut self.names) {
+                Ok(shorthand) => self.expand(value.span(), shorthand)?,
+                Err(problems) => problems.into_iter().for_each(|(span, problem)| self.problem(span, problem)),
+            }
+        }
+        Ok(())
+    }
+
+    fn expand(&mut self, span: Range<usize>, shorthand: Shorthand) -> Result<(), TooMany> {
+        let origin = self.origin(&span);
+        let Err(unexpanded) = shorthand.expand(&origin, &mut self.entries) else { return Ok(()) };
+        let too_many = matches!(unexpanded, Unexpanded::TooMany(_));
+        self.problems.add(|| Problem::from(unexpanded).at(origin));
+        if too_many { Err(TooMany) } else { Ok(()) }
+    }
+
+    fn problem(&mut self, span: Range<usize>, problem: Problem) {
+        let origin = self.origin(&span);
+        self.problems.add(|| problem.at(origin));
+    }
+
+    fn origin(&self, span: &Range<usize>) -> Origin {
+        Origin::File { path: self.path.clone(), line: self.lines.number(span.start) }
+    }
+}
+
+fn too_large(text: &str) -> Option<Problem> {
+    if text.len() > MAX_FILE_BYTES {
+        return Some(
+            Problem::new(format!("the file has {} bytes", text.len()))
+                .help(format!("a policy file has at most {MAX_FILE_BYTES} (256 MiB)")),
+        );
+    }
+    let is_separator =
+        |byte: &&u8| matches!(byte, b'\n' | b',' | b'=' | b'[' | b']' | b'{' | b'}' | b'.' | b' ' | b'\t');
+    // Few files are large enough to be counted at all.
+    let pieces = if text.len() > MAX_PIECES { text.as_bytes().iter().filter(is_separator).count() } else { 0 };
+    (pieces > MAX_PIECES).then(|| {
+        Problem::new(format!("the file has {pieces} separators (blanks, commas, brackets and the like)"))
+            .help(format!("a policy file has at most {MAX_PIECES}: is this one?"))
+    })
+}
+
+fn parse_toml<'a>(text: &'a str, lines: &Lines<'_>, path: &Arc<str>) -> Result<DeTable<'a>, Vec<Problem>> {
+    let (document, mut errors) = if text.len() <= MAX_RECOVER_BYTES {
+        DeTable::parse_recoverable(text)
+    } else {
+        match DeTable::parse(text) {
+            Ok(document) => (document, Vec::new()),
+            Err(error) => (Spanned::new(0..0, DeTable::new()), vec![error]),
+        }
+    };
+
+    // One mistake often makes several errors in its line: the first says it best.
+    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    errors.sort_by_key(start);
+    errors.dedup_by_key(|error| lines.number(start(error)));
+    let mut problems = Problems::default();
+    for error in errors {
+        let line = lines.number(start(&error));
+        problems.add(|| {
+            let wrong = match lines.text(start(&error)).trim() {
+                "" => String::from("this"),
+                text => quote(text),
+            };
+            Problem::new(format!("{wrong} is not TOML: {}", error.message()))
+                .at(Origin::File { path: path.clone(), line })
+        });
+    }
+    problems.or(document.into_inner())
 }

@@ -32,6 +32,7 @@ mod entry;
 mod expand;
 mod file;
 mod line;
+mod lines;
 mod names;
 mod packet;
 mod policy;
@@ -40,6 +41,7 @@ mod prefix;
 mod problem;
 mod protocol;
 mod shadow;
+mod table;
 
 pub use binding::{Binding, Outcome, Precedence, WhenEmpty};
 pub use decide::{Decision, decide};

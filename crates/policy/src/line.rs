@@ -1,10 +1,148 @@
-//! (being written)
-use crate::*;
-/// Being written.
+//! The one-line form of a binding:
+//! `LABEL|pass|refuse tcp|udp|tcp,udp DEST[,DEST] [PORTS|*] [from SRC[,SRC]] [dev IF] [when-empty pass|refuse]`.
+
+use std::str::FromStr;
+
+use crate::binding::{Outcome, WhenEmpty};
+use crate::entry::{Entry, Origin};
+use crate::expand::{Names, Shorthand};
+use crate::names::Label;
+use crate::ports::Ports;
+use crate::prefix::parse_prefix;
+use crate::problem::{Problem, quote};
+use crate::protocol::Protocol;
+
+/// Reads the one-line form, such as `web tcp 192.0.2.0/24 80,443 from 198.51.100.0/24`, into its bindings.
+///
+/// What follows the ports may come in any order.
 pub fn parse_binding(words: &str, origin: Origin) -> Result<Vec<Entry>, Problem> {
-    Err(Problem::new(words).at(origin))
+    expand(read(words, &mut Names::default()), origin)
 }
-/// Being written.
-pub fn parse_match(words: &str, _label: Label, _when_empty: WhenEmpty, origin: Origin) -> Result<Vec<Entry>, Problem> {
-    Err(Problem::new(words).at(origin))
+
+/// Reads the one-line form without its first word, such as `tcp 192.0.2.0/24 80`, into bindings that steer to `label`.
+///
+/// `when_empty` is what they do without a socket, unless the words say so themselves.
+pub fn parse_match(words: &str, label: Label, when_empty: WhenEmpty, origin: Origin) -> Result<Vec<Entry>, Problem> {
+    expand(read_match(words, label, when_empty), origin)
+}
+
+/// Reads the one-line form.
+pub(crate) fn read(text: &str, names: &mut Names) -> Result<Shorthand, Problem> {
+    let mut words = text.split_whitespace();
+    let outcome = match words.next() {
+        None => {
+            return Err(Problem::new("the binding is empty").help("write one as in \"web tcp 192.0.2.0/24 80\""));
+        }
+        Some("pass") => Outcome::Pass,
+        Some("refuse") => Outcome::Refuse,
+        Some(word) if starts_as_protocol(word) => {
+            return Err(Problem::new(format!("{} stands where the label is expected", quote(word)))
+                .help(format!("put a label, pass or refuse before it, as in \"web {word} 192.0.2.0/24 80\"")));
+        }
+        Some(word) => Outcome::Steer { label: names.label(word)?, when_empty: WhenEmpty::Refuse },
+    };
+    read_rest(words, outcome, names)
+}
+
+fn expand(shorthand: Result<Shorthand, Problem>, origin: Origin) -> Result<Vec<Entry>, Problem> {
+    let mut entries = Vec::new();
+    match shorthand.and_then(|shorthand| Ok(shorthand.expand(&origin, &mut entries)?)) {
+        Ok(()) => Ok(entries),
+        Err(problem) => Err(problem.at(origin)),
+    }
+}
+
+fn read_match(text: &str, label: Label, when_empty: WhenEmpty) -> Result<Shorthand, Problem> {
+    let words = text.split_whitespace();
+    let mut ahead = words.clone();
+    if let (Some(first), Some(second)) = (ahead.next(), ahead.next())
+        && !starts_as_protocol(first)
+        && starts_as_protocol(second)
+    {
+        return Err(Problem::new(format!("{} stands where the protocol is expected", quote(first)))
+            .help("no label or action is given here: start with tcp, udp or tcp,udp, as in \"tcp 192.0.2.0/24 80\""));
+    }
+    read_rest(words, Outcome::Steer { label, when_empty }, &mut Names::default())
+}
+
+fn read_rest<'a>(
+    mut words: impl Iterator<Item = &'a str>,
+    mut outcome: Outcome,
+    names: &mut Names,
+) -> Result<Shorthand, Problem> {
+    let protocols = words.next().ok_or_else(|| {
+        Problem::new("the binding names no protocol").help("tcp, udp or tcp,udp comes after the label or action")
+    })?;
+    let protocols = list(protocols, Protocol::from_str)?;
+    let destinations = words.next().ok_or_else(|| {
+        Problem::new("the binding names no destination")
+            .help("an address or prefix comes after the protocol, as in \"web tcp 192.0.2.0/24 80\"")
+    })?;
+    let destinations = list(destinations, parse_prefix)?;
+
+    let (mut ports, mut sources, mut interface, mut when_empty) = (None, None, None, None);
+    while let Some(word) = words.next() {
+        let mut value = |example: &str| {
+            words.next().ok_or_else(|| {
+                Problem::new(format!("nothing follows {word}")).help(format!("write it as in \"{word} {example}\""))
+            })
+        };
+        let again = match word {
+            "from" => sources.replace(list(value("198.51.100.0/24")?, parse_prefix)?).is_some(),
+            "dev" => interface.replace(names.interface(value("eth0")?)?).is_some(),
+            "when-empty" => when_empty.replace(value("pass")?.parse()?).is_some(),
+            _ if ports.is_none() && sources.is_none() && interface.is_none() && when_empty.is_none() => {
+                ports.replace(list(word, Ports::from_str)?).is_some()
+            }
+            _ => {
+                return Err(Problem::new(format!("{} is not expected here", quote(word))).help(
+                    "after the ports come from SOURCE, dev INTERFACE and when-empty pass|refuse; \
+                     items of a list are separated by commas without blanks",
+                ));
+            }
+        };
+        if again {
+            return Err(Problem::new(format!("{word} is given twice"))
+                .help(format!("say it once: items of a list are separated by commas, and {word} comes before them")));
+        }
+    }
+
+    if let Some(said) = when_empty {
+        match &mut outcome {
+            Outcome::Steer { when_empty, .. } => *when_empty = said,
+            Outcome::Pass | Outcome::Refuse => {
+                return Err(Problem::new(format!("when-empty can't go with {outcome}"))
+                    .help("only a label can be without sockets: remove when-empty, or put a label first"));
+            }
+        }
+    }
+    let ports = ports.unwrap_or_else(|| vec![Ports::Every]);
+    Ok(Shorthand { protocols, destinations, ports, sources: sources.unwrap_or_default(), interface, outcome })
+}
+
+impl FromStr for WhenEmpty {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            "pass" => Ok(Self::Pass),
+            _ => Err(Problem::new(format!("when-empty can't be {}", quote(text))).help("write pass or refuse")),
+        }
+    }
+}
+
+/// Reads items separated by commas.
+fn list<T>(text: &str, item: impl Fn(&str) -> Result<T, Problem>) -> Result<Vec<T>, Problem> {
+    text.split(',')
+        .map(|part| match part {
+            "" => Err(Problem::new(format!("{} has an empty item", quote(text)))
+                .help("separate the items of a list by single commas without blanks")),
+            _ => item(part),
+        })
+        .collect()
+}
+
+fn starts_as_protocol(word: &str) -> bool {
+    matches!(word.split(',').next(), Some("tcp" | "udp"))
 }

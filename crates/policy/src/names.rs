@@ -1,5 +1,6 @@
 //! Names chosen by people: labels of services, and network interfaces.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -85,6 +86,20 @@ impl FromStr for Interface {
             return wrong("has a blank or control character in it");
         }
         Ok(Self(text.into()))
+    }
+}
+
+/// The derived hash, equality and order are those of the text, as `Borrow` asks.
+impl Borrow<str> for Label {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The derived hash, equality and order are those of the text, as `Borrow` asks.
+impl Borrow<str> for Interface {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

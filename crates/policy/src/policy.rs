@@ -1,13 +1,13 @@
 //! A set of bindings in which every packet has one answer.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::binding::Binding;
 use crate::entry::Entry;
 use crate::names::{Interface, Label};
 use crate::packet::Packet;
+use crate::ports::Ports;
 use crate::prefix;
 use crate::problem::{Problem, Problems};
 
@@ -101,15 +101,10 @@ impl Policy {
     pub fn canonical(&self) -> String {
         let mut text = String::from("bindings = [\n");
         for entry in &self.entries {
-            // Neither labels nor interfaces hold quotes, but interfaces may hold backslashes and quotes: escape them.
-            let line = entry.binding.to_string();
+            // Interface names may hold quotes and backslashes.
+            let line = entry.binding.to_string().replace('\\', "\\\\").replace('"', "\\\"");
             text.push_str("  \"");
-            for char in line.chars() {
-                if matches!(char, '"' | '\\') {
-                    text.push('\\');
-                }
-                text.push(char);
-            }
+            text.push_str(&line);
             text.push_str("\",\n");
         }
         text.push_str("]\n");
@@ -124,24 +119,27 @@ fn proof_of_conflict(first: &Binding, second: &Binding) -> Option<Packet> {
     if first.outcome == second.outcome || !overlap || first.cmp_but_first_port(second).is_ne() {
         return None;
     }
-    let everywhere = match first.destination {
-        ipnet::IpNet::V4(_) => ipnet::IpNet::V4(ipnet::Ipv4Net::default()),
-        ipnet::IpNet::V6(_) => ipnet::IpNet::V6(ipnet::Ipv6Net::default()),
+    let source = first.source.map_or(prefix::example_peer(first.destination), prefix::example);
+    let port = match first.ports {
+        Ports::Every => 80,
+        Ports::Range(_) => overlap_start,
     };
     Some(Packet {
         protocol: first.protocol,
-        source: SocketAddr::new(prefix::example(first.source.unwrap_or(everywhere)), 40000),
-        destination: SocketAddr::new(prefix::example(first.destination), overlap_start.max(1)),
+        source: SocketAddr::new(source, 40000),
+        destination: SocketAddr::new(prefix::example(first.destination), port),
         interface: first.interface.clone(),
     })
 }
 
 fn conflict(first: &Entry, second: &Entry, packet: &Packet) -> Problem {
-    let mut message = format!("`{}` conflicts with `{}`", first.binding, second.binding);
-    let _ = write!(message, " ({}): both match `{packet}` with equal precedence", second.origin);
-    Problem::new(message)
-        .help("remove one, or make one more precise: a longer prefix, fewer ports, a source or an interface")
-        .at(first.origin.clone())
+    let Entry { binding, origin, .. } = second;
+    Problem::new(format!(
+        "`{}` conflicts with `{binding}` ({origin}): both match `{packet}` with equal precedence",
+        first.binding
+    ))
+    .help("remove one, or make one more precise: a longer prefix, fewer ports, a source or an interface")
+    .at(first.origin.clone())
 }
 
 fn distinct<'a, T: Ord + Clone + 'a>(names: impl Iterator<Item = &'a T>) -> Vec<T> {

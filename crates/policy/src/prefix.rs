@@ -1,7 +1,7 @@
 //! Address prefixes as people write them.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -53,10 +53,18 @@ pub(crate) fn check(net: IpNet) -> Result<(), Problem> {
 pub(crate) fn example(net: IpNet) -> IpAddr {
     match net {
         IpNet::V4(net) if net.prefix_len() == 0 => Ipv4Addr::new(192, 0, 2, 7).into(),
-        IpNet::V6(net) if net.prefix_len() == 0 => std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7).into(),
+        IpNet::V6(net) if net.prefix_len() == 0 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7).into(),
         IpNet::V4(net) if net.prefix_len() < 31 => Ipv4Addr::from_bits(net.network().to_bits() | 1).into(),
-        IpNet::V6(net) if net.prefix_len() < 127 => std::net::Ipv6Addr::from_bits(net.network().to_bits() | 1).into(),
+        IpNet::V6(net) if net.prefix_len() < 127 => Ipv6Addr::from_bits(net.network().to_bits() | 1).into(),
         net => net.addr(),
+    }
+}
+
+/// Someone who could send to `net`, for an example.
+pub(crate) fn example_peer(net: IpNet) -> IpAddr {
+    match net {
+        IpNet::V4(_) => Ipv4Addr::new(198, 51, 100, 9).into(),
+        IpNet::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9).into(),
     }
 }
 
