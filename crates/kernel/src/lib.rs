@@ -15,6 +15,11 @@ pub mod probe;
 mod program;
 mod sys;
 
+pub use error::{Errno, Error, Result, errno_name};
+pub use link::{Link, LinkInfo};
+pub use map::{Map, MapInfo, Sockmap, possible_cpus};
+pub use program::{Context, LoadError, Program, ProgramInfo, TestRun, Verdict, program_info_by_id};
+
 // The rest of the system.
 pub mod caps;
 pub mod interface;
@@ -30,3 +35,4 @@ pub mod spawn;
 
 pub use netns::{Netns, NetnsError};
 pub use sandbox::{Sandbox, SandboxError, in_sandbox};
+pub use socket::Protocol;
