@@ -30,6 +30,10 @@ pub(crate) mod class {
 /// Modes of load and store.
 pub(crate) mod mode {
     pub(crate) const IMM: u8 = 0x00;
+    /// Legacy packet access; decoded only to be refused by name.
+    pub(crate) const ABS: u8 = 0x20;
+    /// Legacy packet access, as [`ABS`].
+    pub(crate) const IND: u8 = 0x40;
     pub(crate) const MEM: u8 = 0x60;
     pub(crate) const MEMSX: u8 = 0x80;
     pub(crate) const ATOMIC: u8 = 0xc0;

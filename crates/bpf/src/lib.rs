@@ -27,11 +27,19 @@
 
 pub mod abi;
 mod builder;
+mod decode;
 mod encode;
+mod helpers;
 mod insn;
+mod listing;
 mod spec;
+mod text;
 
 pub use builder::{BuildError, Builder, Code, Label};
+pub use decode::{DecodeError, DecodeErrorKind, decode, decode_slots};
 pub use encode::{Slot, encode, slots};
+pub use helpers::{helper_name, helper_number};
 pub use insn::{AluOp, AtomicOp, Callee, Cond, Insn, MapRef, Order, Reg, Size, Source, Wide, Width};
+pub use listing::Listing;
 pub use spec::{Contents, MapFlags, MapSpec, MapType, ProgramSpec, ProgramType};
+pub use text::{ParseError, Parsed, parse};
