@@ -1,0 +1,155 @@
+//! Bindings that no packet can reach.
+//!
+//! A binding is a box in three dimensions: destination addresses, destination ports, source addresses. It is
+//! shadowed when the boxes before it in precedence, together, hold all of it. [`cover`] answers that for a set of boxes;
+//! here the boxes are put together: one space for each protocol and family, and in it one question for each
+//! interface, because a binding of one interface is covered by those of the same interface and those of any.
+
+mod cover;
+mod region;
+mod sweep;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use crate::binding::Binding;
+use crate::entry::Entry;
+use crate::names::Interface;
+use crate::policy::Policy;
+use crate::protocol::Protocol;
+use cover::{Block, Net};
+
+/// How many bindings are looked at to name those that cover others. Naming all can take the square of the number of
+/// bindings (and so many names); finding out what is shadowed does not.
+const LOOKS: usize = 8_000_000;
+
+/// What is looked at for each shadowed binding in any case.
+const LOOKS_AT_LEAST: usize = 256;
+
+/// A binding that no packet can reach. Indices count [`Policy::entries`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shadow {
+    /// The binding that is never used.
+    pub binding: usize,
+    /// Those that win the packets it matches, in the order of the policy. For a binding of any interface: those that
+    /// win them on every interface, so none that names one.
+    pub by: Vec<usize>,
+    /// Whether `by` is all of them. Where very many bindings shadow very many others, `by` is a part, perhaps empty,
+    /// and may hold some that another of them precedes.
+    pub all_named: bool,
+}
+
+/// Finds every binding that no packet can reach, because others of higher precedence take all its packets, alone or
+/// together; in the order of the policy.
+///
+/// The time grows with the number of bindings as sorting does. Nothing is reported that is reachable. What is covered
+/// only by the combination of several prefixes with millions of different port ranges and sources may be missed.
+pub fn shadowed(policy: &Policy) -> Vec<Shadow> {
+    let mut spaces: BTreeMap<(Protocol, bool), Vec<usize>> = BTreeMap::new();
+    for (index, Entry { binding, .. }) in policy.entries().iter().enumerate() {
+        spaces.entry((binding.protocol, binding.destination.addr().is_ipv4())).or_default().push(index);
+    }
+    let mut shadows: Vec<Shadow> = Vec::new();
+    let mut looks = LOOKS;
+    for members in spaces.into_values() {
+        let space = Space::new(policy.entries(), members);
+        let mut found = space.shadowed();
+        found.sort_unstable();
+        shadows.extend(found.into_iter().map(|rank| space.name(rank, &mut looks)));
+    }
+    shadows.sort_unstable_by_key(|shadow| shadow.binding);
+    shadows
+}
+
+/// The bindings of one protocol and family.
+struct Space<'a> {
+    entries: &'a [Entry],
+    /// By destination (a prefix before what it contains), then best first. A place in here is a rank.
+    order: Vec<usize>,
+}
+
+impl<'a> Space<'a> {
+    fn new(entries: &'a [Entry], mut members: Vec<usize>) -> Self {
+        members.sort_by_cached_key(|&index| {
+            let binding = &entries[index].binding;
+            (binding.destination, Reverse(binding.precedence()), index)
+        });
+        Self { entries, order: members }
+    }
+
+    /// The ranks of all that are shadowed.
+    fn shadowed(&self) -> Vec<usize> {
+        let mut of_any = Vec::new();
+        let mut by_interface: BTreeMap<&Interface, Vec<Block>> = BTreeMap::new();
+        for rank in 0..self.order.len() {
+            let block = block(self.binding(rank), rank);
+            match &self.binding(rank).interface {
+                None => of_any.push(block),
+                Some(interface) => by_interface.entry(interface).or_default().push(block),
+            }
+        }
+        let mut shadowed = cover::hidden(&of_any, &[]);
+        for blocks in by_interface.values() {
+            shadowed.extend(cover::hidden(blocks, &of_any));
+        }
+        shadowed
+    }
+
+    /// Finds who takes the packets of a shadowed binding: what is not hidden if we look at nothing but its box.
+    fn name(&self, rank: usize, looks: &mut usize) -> Shadow {
+        let covered = self.binding(rank);
+        let bounds = block(covered, rank);
+        // Those in front are the better ones of its own destination, which end before `rank`, and all destinations
+        // within it, which follow the rest of its own.
+        let destination = |index: &usize| self.entries[*index].binding.destination;
+        let own = self.order.partition_point(|index| destination(index) < covered.destination);
+        let within = self.order.partition_point(|index| destination(index) <= covered.destination);
+        let behind =
+            within + self.order[within..].partition_point(|index| covered.destination.contains(&destination(index)));
+        let (count, allowance) = (rank - own + behind - within, (*looks).max(LOOKS_AT_LEAST));
+        *looks = looks.saturating_sub(count);
+
+        let candidates: Vec<Block> = (own..rank)
+            .chain(within..behind)
+            .take(allowance)
+            .filter(|&other| {
+                let interface = &self.binding(other).interface;
+                interface.is_none() || *interface == covered.interface
+            })
+            .filter_map(|other| block(self.binding(other), other).clipped_to(&bounds))
+            .collect();
+        let hidden = cover::hidden(&candidates, &[]);
+        let mut is_hidden = hidden.into_iter().peekable();
+        let mut by: Vec<usize> = candidates
+            .iter()
+            .filter(|block| is_hidden.next_if_eq(&block.rank).is_none())
+            .map(|block| self.order[block.rank])
+            .collect();
+        by.sort_unstable();
+        Shadow { binding: self.order[rank], by, all_named: count <= allowance }
+    }
+
+    fn binding(&self, rank: usize) -> &'a Binding {
+        &self.entries[self.order[rank]].binding
+    }
+}
+
+fn block(binding: &Binding, rank: usize) -> Block {
+    Block {
+        destination: net(binding.destination),
+        first: binding.ports.first(),
+        last: binding.ports.last(),
+        source: binding.source.map_or(Net::ALL, net),
+        rank,
+    }
+}
+
+/// IPv4 addresses become the high bits: the families are never mixed, and lengths stay what they are.
+fn net(prefix: IpNet) -> Net {
+    match prefix {
+        IpNet::V4(prefix) => Net { bits: u128::from(prefix.addr().to_bits()) << 96, length: prefix.prefix_len() },
+        IpNet::V6(prefix) => Net { bits: prefix.addr().to_bits(), length: prefix.prefix_len() },
+    }
+}
