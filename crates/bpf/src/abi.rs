@@ -67,4 +67,36 @@ pub mod context {
     pub const LOCAL_PORT: i16 = 60;
     /// Index of the interface the lookup is for. 4 bytes. Since 5.17.
     pub const INGRESS_IFINDEX: i16 = 64;
+
+    /// The C struct, to pin the offsets: its fields in its order.
+    #[repr(C)]
+    struct SkLookup {
+        sk: u64,
+        family: u32,
+        protocol: u32,
+        remote_ip4: u32,
+        remote_ip6: [u32; 4],
+        remote_port: u16,
+        _unused: u16,
+        local_ip4: u32,
+        local_ip6: [u32; 4],
+        local_port: u32,
+        ingress_ifindex: u32,
+    }
+
+    const _: () = {
+        use std::mem::offset_of;
+
+        assert!(size_of::<SkLookup>() == SIZE);
+        assert!(offset_of!(SkLookup, sk) == SK as usize);
+        assert!(offset_of!(SkLookup, family) == FAMILY as usize);
+        assert!(offset_of!(SkLookup, protocol) == PROTOCOL as usize);
+        assert!(offset_of!(SkLookup, remote_ip4) == REMOTE_IP4 as usize);
+        assert!(offset_of!(SkLookup, remote_ip6) == REMOTE_IP6 as usize);
+        assert!(offset_of!(SkLookup, remote_port) == REMOTE_PORT as usize);
+        assert!(offset_of!(SkLookup, local_ip4) == LOCAL_IP4 as usize);
+        assert!(offset_of!(SkLookup, local_ip6) == LOCAL_IP6 as usize);
+        assert!(offset_of!(SkLookup, local_port) == LOCAL_PORT as usize);
+        assert!(offset_of!(SkLookup, ingress_ifindex) == INGRESS_IFINDEX as usize);
+    };
 }

@@ -218,7 +218,8 @@ pub enum Wide {
     },
     /// The address of a variable of the platform, by its id.
     Variable(u32),
-    /// The address of a subprogram, by its distance in slots.
+    /// The address of a subprogram, by its distance in slots **from the second slot of this load**: the kernel counts
+    /// from one after the first (seen on Linux 6.18).
     Function(i32),
 }
 
@@ -362,6 +363,19 @@ pub enum Insn {
 }
 
 impl Insn {
+    /// The slot that it jumps to, calls or takes the address of, itself being at `slot`. `None` if it does nothing of the
+    /// kind, or leads to before the first slot; the result may be after the last.
+    pub fn target(&self, slot: usize) -> Option<usize> {
+        let distance = match *self {
+            Insn::Jump { offset } | Insn::Branch { offset, .. } => i64::from(offset),
+            Insn::JumpLong { offset: distance }
+            | Insn::Call(Callee::Local(distance))
+            | Insn::LoadWide { value: Wide::Function(distance), .. } => i64::from(distance),
+            _ => return None,
+        };
+        usize::try_from(slot as i64 + 1 + distance).ok()
+    }
+
     /// How many 8-byte slots it takes: two for a wide load, else one.
     pub fn slots(&self) -> usize {
         match self {

@@ -2,7 +2,8 @@
 //!
 //! This crate holds the blueprints that the rest of sklookup passes around. [`Insn`] is one instruction as RFC 9669
 //! defines it; [`Builder`] writes them with labels instead of offsets; [`ProgramSpec`] and [`MapSpec`] describe what is
-//! to be loaded, the same bytes on every machine. [`abi`] has the layout of the context that an sk_lookup program reads.
+//! to be loaded, the same bytes on every machine. [`decode`]
+//! reads instructions back from bytes, [`parse`](parse()) from text, and [`ProgramSpec::listing`] shows them. [`abi`] has the layout of the context that an sk_lookup program reads.
 //!
 //! It is not a loader: it opens no file and makes no system call.
 //!

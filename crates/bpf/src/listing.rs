@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::insn::{Callee, Insn, MapRef, Wide};
+use crate::insn::{Insn, MapRef, Wide};
 use crate::spec::{ProgramSpec, ProgramType};
 use crate::text::{MAX_MAPS, Named, is_name};
 
@@ -55,7 +55,7 @@ impl fmt::Display for Listing<'_> {
             while let Some((_, note)) = notes.next_if(|(at, _)| **at < after) {
                 comment(f, "    ", note)?;
             }
-            let target = target(insn, after).and_then(|to| self.labels.get(&to)).map(String::as_str);
+            let target = insn.target(slot).and_then(|to| self.labels.get(&to)).map(String::as_str);
             let named = Named { insn, target, map: self.map_name(insn) };
             if f.alternate() {
                 writeln!(f, "{slot:>7}: {named}")?;
@@ -102,22 +102,10 @@ fn labels(insns: &[Insn]) -> BTreeMap<usize, String> {
     let mut slot = 0;
     for insn in insns {
         starts.insert(slot);
+        targets.extend(insn.target(slot));
         slot += insn.slots();
-        targets.extend(target(insn, slot));
     }
     targets.intersection(&starts).zip(1..).map(|(&slot, number)| (slot, format!("L{number}"))).collect()
-}
-
-/// The slot that an instruction leads to, `after` being the slot after it.
-fn target(insn: &Insn, after: usize) -> Option<usize> {
-    let distance = match *insn {
-        Insn::Jump { offset } | Insn::Branch { offset, .. } => i64::from(offset),
-        Insn::JumpLong { offset: distance }
-        | Insn::Call(Callee::Local(distance))
-        | Insn::LoadWide { value: Wide::Function(distance), .. } => i64::from(distance),
-        _ => return None,
-    };
-    usize::try_from(after as i64 + distance).ok()
 }
 
 fn names_can_be_written(spec: &ProgramSpec) -> bool {

@@ -1,22 +1,4 @@
 //! The text form of programs, in the syntax of the kernel's verifier log and `bpftool prog dump xlated`.
-//!
-//! One instruction a line. What the kernel prints can be read, and a few things that help when writing by hand:
-//!
-//! ```text
-//! .map sockets                      ; maps in the order of their numbers; without this, in order of first use
-//!     r2 = *(u32 *)(r1 +60)         ; comments start with ; or // or a # that stands free
-//!     if r2 != 7007 goto pass       # a label, or a distance in slots: goto pc+2
-//!     r1 = map[sockets] ll          // or map[0], map[sockets][0]+8 for a byte of the value, map[fd:3]
-//!     call bpf_map_lookup_elem      ; or by number: call 1, call bpf_map_lookup_elem#1
-//!     r3 = 0x123456789 ll           ; ll: a wide load of 64 bits
-//! pass:
-//!     12: (b7) r0 = 1               ; slot and opcode as in a log: checked, if given
-//!     exit
-//! ```
-//!
-//! Registers are `r0` to `r10`, and `w0` to `w10` for 32-bit operations. A 64-bit operation sign-extends its constant, so
-//! that 0xffffffff is refused there. Comparisons are the exception: the kernel prints their constants as 32 bits in
-//! hexadecimal, and `if r1 == 0xffffffff` compares with -1, here as in its log.
 
 mod assignment;
 mod cursor;
@@ -58,16 +40,39 @@ pub struct ParseError {
     pub valid: String,
 }
 
-/// Reads a program. Time and memory are bounded by the length of the text, and memory by the kernel's limit of a million
+/// Reads a program, in the syntax of the kernel's verifier log and `bpftool prog dump xlated`.
+///
+/// One instruction a line. Labels, map names and comments help when writing by hand:
+///
+/// ```
+/// let program = sklookup_bpf::parse(
+///     "
+///     .map sockets              ; maps in the order of their numbers; without this, in order of first use
+///         r2 = *(u32 *)(r1 +60) ; comments start with ; or // or a # that stands free
+///         if r2 != 7007 goto on # a label, or a distance in slots: goto pc+2
+///         r1 = map[sockets] ll  // or map[0], map[fd:3], map[sockets][0]+8 for a byte of the value
+///         call bpf_sk_assign    ; or by number: call 124, call bpf_sk_assign#124
+///         r3 = 0x123456789 ll   ; ll: a wide load of 64 bits
+///     on:
+///         7: (b7) r0 = 1        ; slot and opcode as in a log are checked
+///         exit
+///     ",
+/// )
+/// .unwrap();
+/// assert_eq!(program.maps, ["sockets"]);
+/// assert_eq!(program.insns[1].to_string(), "if r2 != 0x1b5f goto pc+5");
+/// ```
+///
+/// Registers are `r0` to `r10`, and `w0` to `w10` for 32-bit operations. A 64-bit operation sign-extends its constant, so
+/// that 0xffffffff is refused there. Comparisons are the exception: the kernel prints their constants as 32 bits in
+/// hexadecimal, and `if r1 == 0xffffffff` compares with -1, here as in its log. The log prints wide
+/// loads without `ll`; here it is required, for `r1 = 5` is another instruction.
+///
+/// Time and memory are bounded by the length of the text, and memory by the kernel's limit of a million
 /// instructions.
 ///
 /// # Errors
 /// The first line that is no instruction, a label that is missing or placed twice, a jump too far for its field.
-///
-/// ```
-/// let program = sklookup_bpf::parse("if r1 == 0 goto end\n r0 = 1\n end: exit").unwrap();
-/// assert_eq!(program.insns[0].to_string(), "if r1 == 0x0 goto pc+1");
-/// ```
 pub fn parse(text: &str) -> Result<Parsed, ParseError> {
     program::parse(text)
 }
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn subprograms_are_called_and_pointed_to_by_label() {
         let program = parse("r2 = subprog[sub] ll\ncall sub\nexit\nsub: exit").unwrap();
-        assert_eq!(program.insns[0].to_string(), "r2 = subprog[+2] ll");
+        assert_eq!(program.insns[0].to_string(), "r2 = subprog[+3] ll");
         assert_eq!(program.insns[1].to_string(), "call pc+1");
     }
 

@@ -3,7 +3,9 @@
 mod every;
 
 use every::{Random, every_instruction, random_instruction};
-use sklookup_bpf::{DecodeErrorKind, Insn, Slot, decode, decode_slots, encode, parse, slots};
+use sklookup_bpf::{
+    AtomicOp, DecodeErrorKind, Insn, Order, Reg, Size, Slot, Width, decode, decode_slots, encode, parse, slots,
+};
 
 /// Programs of random instructions are this long.
 const RANDOM_LENGTH: usize = 200_000;
@@ -80,6 +82,24 @@ fn what_decodes_encodes_to_the_same_bytes() {
         }
     }
     assert!(decoded > 100_000, "{decoded}");
+}
+
+/// The types can say a few things that no instruction does: what is made of them is refused, not read as another.
+#[test]
+fn sizes_that_an_instruction_does_not_have_do_not_decode() {
+    let (dst, src, base, offset) = (Reg::R1, Reg::R2, Reg::R3, 0);
+    for insn in [
+        Insn::MovSigned { width: Width::W32, from: Size::B4, dst, src },
+        Insn::MovSigned { width: Width::W32, from: Size::B8, dst, src },
+        Insn::MovSigned { width: Width::W64, from: Size::B8, dst, src },
+        Insn::LoadSigned { size: Size::B8, dst, base, offset },
+        Insn::Swap { order: Order::Big, size: Size::B1, dst },
+        Insn::Atomic { size: Size::B1, op: AtomicOp::Xchg, base, offset, src },
+        Insn::Atomic { size: Size::B2, op: AtomicOp::Add { fetch: false }, base, offset, src },
+    ] {
+        assert!(decode(&encode(&[insn])).is_err(), "{insn:?}");
+        assert!(parse(&insn.to_string()).is_err(), "{insn}");
+    }
 }
 
 #[test]

@@ -38,10 +38,11 @@ struct Program<'a> {
 
 /// An instruction that names a label.
 struct Reference<'a> {
+    /// Which instruction, and its slot.
     index: usize,
-    /// The slot after it, from which distances count.
-    after: usize,
+    slot: usize,
     label: &'a str,
+    /// Where the name stands: line, its number from 1, place in it.
     line: &'a str,
     number: usize,
     mark: usize,
@@ -76,10 +77,11 @@ impl<'a> Program<'a> {
             check_opcode(&cursor, mark, opcode, &statement.insn)?;
         }
         self.resolve_map(&cursor, start, &mut statement)?;
+        let slot = self.slot;
         self.push(&cursor, start, &statement.insn)?;
         if let Some(Name { text, mark }) = statement.label {
             let index = self.insns.len() - 1;
-            self.jumps.push(Reference { index, after: self.slot, label: text, line, number, mark });
+            self.jumps.push(Reference { index, slot, label: text, line, number, mark });
         }
         Ok(())
     }
@@ -176,7 +178,7 @@ impl<'a> Program<'a> {
                 let what = format!("label {} is never placed", quoted(jump.label));
                 return Err(cursor.error_at(jump.mark, what, format!("write {}: where it leads", jump.label)));
             };
-            let far = i32::try_from(to as i64 - jump.after as i64).expect("a program has at most a million slots");
+            let far = i32::try_from(to as i64 - (jump.slot as i64 + 1)).expect("a program has at most a million slots");
             match &mut self.insns[jump.index] {
                 Insn::Jump { offset } | Insn::Branch { offset, .. } => {
                     *offset = i16::try_from(far).map_err(|_| {
