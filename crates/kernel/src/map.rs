@@ -193,7 +193,7 @@ impl Map {
     /// Ends all writing from user space for good; programs go on as the map's flags say.
     ///
     /// # Errors
-    /// EINVAL if it was frozen before.
+    /// EPERM if it was frozen before; EBUSY while someone has it mapped for writing.
     #[doc(alias = "BPF_MAP_FREEZE")]
     pub fn freeze(&self) -> Result<()> {
         sys::map_freeze(self.as_fd()).map_err(|f| f.on(&self.known_as))

@@ -1,0 +1,17 @@
+//! Maps, programs, links and pins on a real kernel.
+
+mod links;
+mod maps;
+mod pins;
+mod probes;
+mod programs;
+mod samples;
+
+fn main() {
+    sklookup_testbed::main(
+        [maps::trials(), programs::trials(), links::trials(), pins::trials(), probes::trials()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    );
+}
