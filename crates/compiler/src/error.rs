@@ -32,7 +32,7 @@ pub enum CompileError {
     /// The table would be larger than the kernel can address from a program.
     #[error(
         "the table would need more than {limit} bytes, the most that a program can address; \
-         {destination} was being added, where {candidates} bindings overlap"
+         {destination} was being added, which has {bindings} bindings"
     )]
     TableTooBig {
         /// The limit in bytes.
@@ -40,6 +40,6 @@ pub enum CompileError {
         /// Protocol and destination prefix whose bindings were being added.
         destination: String,
         /// How many bindings it has.
-        candidates: usize,
+        bindings: usize,
     },
 }

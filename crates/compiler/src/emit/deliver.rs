@@ -1,0 +1,235 @@
+//! From the winning binding to the verdict: counts it, and selects a socket of its label.
+//!
+//! What comes in: [`BINDING`] its number, [`VERDICT`] what to return when no socket is selected.
+//!
+//! The first member of a label is tried on a straight path with as few stack stores as can be: without CAP_PERFMON the
+//! verifier puts a barrier after each. The others are tried in a loop off that path.
+
+use sklookup_bpf::{AluOp, AtomicOp, Builder, Cond, Label, Reg, Size, abi, abi::errno, abi::helper};
+
+use super::{BINDING, CTX, VERDICT, hide_constant};
+use crate::counters::{Counters, FAULTS, Fault, HitsLayout};
+use crate::label_map::MEMBERS;
+
+/// The index of the map of hits in the program's list.
+pub(crate) const HITS_MAP: u32 = 0;
+/// The index of the map of faults.
+pub(crate) const FAULTS_MAP: u32 = 1;
+
+/// Offsets from the frame pointer.
+mod stack {
+    /// u32: slot of the label's map.
+    pub(super) const SLOT: i16 = -4;
+    /// u32: index of the label, where maps are found by it.
+    pub(super) const LABEL: i16 = -8;
+    /// u32: number of the binding. Not at a multiple of 8, where the verifier would follow the constant and check
+    /// everything after it once for each binding.
+    pub(super) const BINDING: i16 = -12;
+    /// u64: verdict when no socket is selected.
+    pub(super) const VERDICT: i16 = -24;
+    /// u64: the first error of `bpf_sk_assign`, or 0.
+    pub(super) const ERROR: i16 = -32;
+}
+
+/// Where the map of a label comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum LabelMap {
+    /// This map of the program's list.
+    Named(u32),
+    /// The ARRAY_OF_MAPS of this index, by the label's index in R8.
+    InArray(u32),
+}
+
+/// Code that all labels of a domain share.
+pub(crate) struct Tail {
+    /// Tries the members after the first: R8 the label's map, [`stack::ERROR`] set, [`VERDICT`] still in its register.
+    others: Label,
+    /// Counts what is in [`stack::ERROR`] and returns [`stack::VERDICT`].
+    none_left: Label,
+    /// An earlier program selected a socket.
+    already: Label,
+    /// The first slot of the domain's members.
+    first_slot: u32,
+}
+
+/// Counts a hit of [`BINDING`]; R0 to R5 are overwritten.
+pub(crate) fn count_hit(b: &mut Builder, counters: &Counters) {
+    let counted = b.label();
+    b.store(Size::B4, Reg::R10, stack::BINDING, BINDING);
+    match counters.hits {
+        HitsLayout::PerCpu => {
+            b.map(Reg::R1, HITS_MAP);
+            stack_address(b, Reg::R2, stack::BINDING);
+            b.call(helper::MAP_LOOKUP_ELEM);
+            b.branch(Cond::Eq, Reg::R0, 0, counted);
+            // Not atomic: the hook runs in softirq, and only a lookup asked for by a process can be interrupted here.
+            b.load(Size::B8, Reg::R1, Reg::R0, 0);
+            b.alu(AluOp::Add, Reg::R1, 1);
+            b.store(Size::B8, Reg::R0, 0, Reg::R1);
+        }
+        HitsLayout::Shards(shards) => {
+            let bindings = counters.bindings as i32;
+            b.call(helper::GET_SMP_PROCESSOR_ID);
+            b.branch(Cond::Ge, BINDING, bindings, counted);
+            b.alu32(AluOp::And, Reg::R0, shards as i32 - 1);
+            b.alu(AluOp::Mul, Reg::R0, bindings);
+            b.alu(AluOp::Add, Reg::R0, BINDING);
+            b.alu(AluOp::Lsh, Reg::R0, 3);
+            b.map_value(Reg::R1, HITS_MAP, 0);
+            b.alu(AluOp::Add, Reg::R1, Reg::R0);
+            b.mov(Reg::R0, 1);
+            b.atomic(Size::B8, AtomicOp::Add { fetch: false }, Reg::R1, 0, Reg::R0);
+        }
+    }
+    b.place(counted);
+}
+
+/// Returns [`VERDICT`].
+pub(crate) fn return_verdict(b: &mut Builder) {
+    b.mov(Reg::R0, VERDICT);
+    b.exit();
+}
+
+/// Selects a socket of a label whose first member is in `tail`'s first slot, and returns.
+pub(crate) fn select(b: &mut Builder, map: LabelMap, tail: &Tail) {
+    let (empty, failed, more) = (b.label(), b.label(), b.label());
+    match map {
+        LabelMap::Named(index) => {
+            b.store(Size::B4, Reg::R10, stack::SLOT, tail.first_slot as i32);
+            b.map(Reg::R1, index);
+        }
+        LabelMap::InArray(outer) => {
+            b.store(Size::B4, Reg::R10, stack::LABEL, Reg::R8);
+            inner_map(b, outer, empty);
+            b.store(Size::B4, Reg::R10, stack::SLOT, tail.first_slot as i32);
+            b.mov(Reg::R1, Reg::R0);
+        }
+    }
+    stack_address(b, Reg::R2, stack::SLOT);
+    b.call(helper::MAP_LOOKUP_ELEM);
+    b.branch(Cond::Eq, Reg::R0, 0, empty);
+    b.mov(Reg::R8, Reg::R0);
+    assign(b);
+    b.branch(Cond::Ne, Reg::R0, 0, failed);
+    b.mov(Reg::R1, Reg::R8);
+    b.call(helper::SK_RELEASE);
+    b.mov(Reg::R0, abi::SK_PASS);
+    b.exit();
+
+    b.place(failed);
+    b.store(Size::B8, Reg::R10, stack::ERROR, Reg::R0);
+    b.mov(Reg::R1, Reg::R8);
+    b.call(helper::SK_RELEASE);
+    b.load(Size::B8, Reg::R0, Reg::R10, stack::ERROR);
+    b.branch(Cond::Eq, Reg::R0, -errno::EEXIST, tail.already);
+    b.jump(more);
+
+    b.place(empty);
+    b.store(Size::B8, Reg::R10, stack::ERROR, 0);
+    b.place(more);
+    b.store(Size::B8, Reg::R10, stack::VERDICT, VERDICT);
+    match map {
+        LabelMap::Named(index) => b.map(Reg::R8, index),
+        LabelMap::InArray(outer) => {
+            inner_map(b, outer, tail.none_left);
+            b.mov(Reg::R8, Reg::R0);
+        }
+    }
+    b.jump(tail.others);
+}
+
+impl Tail {
+    /// Labels for the code that [`Tail::emit`] writes.
+    pub(crate) fn new(b: &mut Builder, first_slot: u32) -> Tail {
+        Tail { others: b.label(), none_left: b.label(), already: b.label(), first_slot }
+    }
+
+    /// Writes the code that the labels share.
+    pub(crate) fn emit(self, b: &mut Builder, counters: &Counters) {
+        let (next, step, selected, count, counted) = (b.label(), b.label(), b.label(), b.label(), b.label());
+        // Now R7 is the slot and R9 the socket, then the error.
+        b.note("the other members");
+        b.place(self.others);
+        b.mov(Reg::R7, self.first_slot as i32 + 1);
+        b.place(next);
+        b.store(Size::B4, Reg::R10, stack::SLOT, Reg::R7);
+        b.mov(Reg::R1, Reg::R8);
+        stack_address(b, Reg::R2, stack::SLOT);
+        b.call(helper::MAP_LOOKUP_ELEM);
+        b.branch(Cond::Eq, Reg::R0, 0, step);
+        b.mov(Reg::R9, Reg::R0);
+        assign(b);
+        b.mov(Reg::R1, Reg::R9);
+        b.mov(Reg::R9, Reg::R0);
+        b.call(helper::SK_RELEASE);
+        b.branch(Cond::Eq, Reg::R9, 0, selected);
+        b.branch(Cond::Eq, Reg::R9, -errno::EEXIST, self.already);
+        b.load(Size::B8, Reg::R1, Reg::R10, stack::ERROR);
+        b.branch(Cond::Ne, Reg::R1, 0, step);
+        b.store(Size::B8, Reg::R10, stack::ERROR, Reg::R9);
+        b.place(step);
+        b.alu(AluOp::Add, Reg::R7, 1);
+        b.branch(Cond::Lt, Reg::R7, (self.first_slot + MEMBERS) as i32, next);
+
+        b.note("no member can be selected: count why");
+        b.place(self.none_left);
+        b.load(Size::B8, Reg::R1, Reg::R10, stack::ERROR);
+        for (error, fault) in [
+            (0, Fault::NoSocket),
+            (-errno::EPROTOTYPE, Fault::WrongProtocol),
+            (-errno::EAFNOSUPPORT, Fault::WrongFamily),
+        ] {
+            b.mov(Reg::R2, fault as i32);
+            b.branch(Cond::Eq, Reg::R1, error, count);
+        }
+        b.mov(Reg::R2, Fault::Unsupported as i32);
+        b.jump(count);
+
+        b.note("an earlier program selected a socket: leave it so");
+        b.place(self.already);
+        b.store(Size::B8, Reg::R10, stack::VERDICT, abi::SK_PASS);
+        b.mov(Reg::R2, Fault::AlreadySelected as i32);
+
+        b.place(count);
+        b.load(Size::B4, Reg::R7, Reg::R10, stack::BINDING);
+        hide_constant(b, Reg::R7);
+        // The map has a row more than there are bindings, so that what is left of one is not a constant either.
+        b.branch(Cond::Gt, Reg::R7, counters.bindings as i32, counted);
+        b.alu(AluOp::Mul, Reg::R7, FAULTS as i32);
+        b.alu(AluOp::Add, Reg::R7, Reg::R2);
+        b.alu(AluOp::Lsh, Reg::R7, 3);
+        b.map_value(Reg::R1, FAULTS_MAP, 0);
+        b.alu(AluOp::Add, Reg::R1, Reg::R7);
+        b.mov(Reg::R2, 1);
+        b.atomic(Size::B8, AtomicOp::Add { fetch: false }, Reg::R1, 0, Reg::R2);
+        b.place(counted);
+        b.load(Size::B8, Reg::R0, Reg::R10, stack::VERDICT);
+        b.exit();
+
+        b.place(selected);
+        b.mov(Reg::R0, abi::SK_PASS);
+        b.exit();
+    }
+}
+
+/// `R0 = bpf_sk_assign(ctx, R0, 0)`.
+fn assign(b: &mut Builder) {
+    b.mov(Reg::R1, CTX);
+    b.mov(Reg::R2, Reg::R0);
+    b.mov(Reg::R3, 0);
+    b.call(helper::SK_ASSIGN);
+}
+
+/// `R0 =` the map in `outer` of the label in [`stack::LABEL`]; goes to `missing` if there is none.
+fn inner_map(b: &mut Builder, outer: u32, missing: Label) {
+    b.map(Reg::R1, outer);
+    stack_address(b, Reg::R2, stack::LABEL);
+    b.call(helper::MAP_LOOKUP_ELEM);
+    b.branch(Cond::Eq, Reg::R0, 0, missing);
+}
+
+/// `dst =` the address of a stack slot.
+fn stack_address(b: &mut Builder, dst: Reg, offset: i16) {
+    b.mov(dst, Reg::R10);
+    b.alu(AluOp::Add, dst, i32::from(offset));
+}

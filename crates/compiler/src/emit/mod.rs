@@ -1,0 +1,29 @@
+//! The parts of a program that do not depend on how bindings are found.
+//!
+//! [`packet`] reads the context and lets packets go that no binding can match; [`deliver`] counts and selects the
+//! socket. Between them a strategy finds the binding. All parts agree on the registers and stack slots below.
+
+pub(crate) mod deliver;
+pub(crate) mod far;
+pub(crate) mod packet;
+
+use sklookup_bpf::{AluOp, Builder, Reg, Size, abi};
+
+/// The context, from start to end.
+pub(crate) const CTX: Reg = Reg::R6;
+
+/// The number of the binding that won, for [`deliver`].
+pub(crate) const BINDING: Reg = Reg::R7;
+
+/// The verdict if no socket is selected, for [`deliver`]: 0 or 1, and the verifier knows it.
+pub(crate) const VERDICT: Reg = Reg::R9;
+
+/// Leaves the value as it is and makes the verifier forget it; R1 is overwritten.
+///
+/// Without CAP_PERFMON it refuses an addition to a pointer that is a constant on one path and not on another, or two
+/// constants. The upper half of the family is 0, but to the verifier it might be anything.
+pub(crate) fn hide_constant(b: &mut Builder, reg: Reg) {
+    b.load(Size::B4, Reg::R1, CTX, abi::context::FAMILY);
+    b.alu(AluOp::Rsh, Reg::R1, 16);
+    b.alu(AluOp::Add, reg, Reg::R1);
+}
