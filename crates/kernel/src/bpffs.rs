@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use crate::door::{self, Call};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, errno_of};
 use crate::sys::{self, Access};
 
 /// Longest file name, in bytes.
@@ -138,8 +138,7 @@ pub fn lock_holder(directory: BorrowedFd<'_>) -> Result<Option<u32>> {
     let stat = fs::fstat(directory).map_err(|e| Error::new("fstat", "the open directory", e))?;
     let (major, minor) = (fs::major(stat.st_dev), fs::minor(stat.st_dev));
     let path = "/proc/locks";
-    let locks = std::fs::read_to_string(path)
-        .map_err(|e| Error::new("read", path, Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+    let locks = std::fs::read_to_string(path).map_err(|e| Error::new("read", path, errno_of(&e)))?;
     Ok(flock_holder(&locks, &format!("{major:02x}:{minor:02x}:{}", stat.st_ino)))
 }
 

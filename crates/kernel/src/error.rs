@@ -12,21 +12,29 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Shown as `update link /sys/fs/bpf/x/link: operation not permitted (EPERM)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// The call by its C name: `BPF_LINK_UPDATE`, `mkdir`.
-    pub call: &'static str,
-    /// What it was called on, as a person knows it: a path, a name, a pid.
-    pub object: String,
-    /// What the kernel answered, unchanged.
-    pub errno: Errno,
+    call: &'static str,
+    object: String,
+    errno: Errno,
 }
 
 impl Error {
-    /// The failure of `call` on `object`.
+    /// The failure of `call`, by its C name (`BPF_LINK_UPDATE`, `mkdir`), on `object`, as a person knows it (a path, a
+    /// name, a pid).
     pub fn new(call: &'static str, object: impl Into<String>, errno: Errno) -> Error {
         Error { call, object: object.into(), errno }
     }
 
-    /// What the kernel answered.
+    /// The call by its C name.
+    pub fn call(&self) -> &'static str {
+        self.call
+    }
+
+    /// What it was called on.
+    pub fn object(&self) -> &str {
+        &self.object
+    }
+
+    /// What the kernel answered, unchanged.
     pub fn errno(&self) -> Errno {
         self.errno
     }
@@ -52,6 +60,16 @@ impl Failure {
     pub(crate) fn on(self, object: impl Into<String>) -> Error {
         Error::new(self.call, object, self.errno)
     }
+}
+
+/// The errno that the libc call just made on this thread left behind.
+pub(crate) fn last_errno() -> Errno {
+    errno_of(&std::io::Error::last_os_error())
+}
+
+/// The errno of an error of std's file functions; EIO for what std made up itself, such as text that is not UTF-8.
+pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 /// An errno as text: `no such file or directory (ENOENT)`.
@@ -124,6 +142,8 @@ fn in_words(call: &'static str) -> &'static str {
         "chown" => "set the owner of",
         "getdents" => "list",
         "readlink" => "read link",
+        "pidfd_open" => "open",
+        "pidfd_getfd" => "take",
         other => other,
     }
 }

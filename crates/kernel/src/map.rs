@@ -14,7 +14,7 @@ use sklookup_bpf::{Contents, MapSpec, MapType};
 use zerocopy::IntoBytes;
 
 use crate::bpffs::{self, ObjectKind};
-use crate::error::{Error, NOT_SUPPORTED, Result};
+use crate::error::{Error, NOT_SUPPORTED, Result, errno_of};
 use crate::sys::{self, Access, attr};
 
 /// Most entries moved by one batch call: 4096 eight-byte counters of 128 CPUs are 4 MiB.
@@ -147,7 +147,7 @@ impl Map {
         self.expect(call, self.info.max_entries >= count, "as long as was asked for")?;
         let cpus = possible_cpus()? as usize;
         match self.counters_batched(count, cpus) {
-            Err(error) if is_no_batch(error.errno) => self.counters_one_by_one(count, cpus),
+            Err(error) if is_no_batch(error.errno()) => self.counters_one_by_one(count, cpus),
             answer => answer,
         }
     }
@@ -183,8 +183,12 @@ impl Map {
             let keys: Vec<u32> = (start..).take(fds.len()).collect();
             // SAFETY: an array of maps has 4-byte keys and 4-byte values.
             match unsafe { sys::map_update_batch(self.as_fd(), &keys, &fds) } {
-                Err(failure) if is_no_batch(failure.errno) => self.fill_one_by_one(&keys, &fds)?,
-                answer => answer.map_err(|f| f.on(&self.known_as))?,
+                Ok(()) => {}
+                Err((failure, done)) if done == keys.len() && is_no_batch(failure.errno) => {
+                    self.fill_one_by_one(&keys, &fds)?;
+                }
+                Err((failure, done)) if done == keys.len() => return Err(failure.on(&self.known_as)),
+                Err((failure, done)) => return Err(failure.on(self.at_index(start as usize + done))),
             }
         }
         Ok(())
@@ -279,9 +283,13 @@ impl Map {
         for (key, fd) in keys.iter().zip(fds) {
             // SAFETY: an array of maps has 4-byte keys and 4-byte values.
             unsafe { sys::map_update(self.as_fd(), &key.to_ne_bytes(), &fd.to_ne_bytes()) }
-                .map_err(|f| f.on(format!("{} at index {key}", self.known_as)))?;
+                .map_err(|f| f.on(self.at_index(*key as usize)))?;
         }
         Ok(())
+    }
+
+    fn at_index(&self, index: usize) -> String {
+        format!("{} at index {index}", self.known_as)
     }
 }
 
@@ -422,8 +430,7 @@ impl AsFd for Sockmap {
 /// When sysfs isn't there or says something else than a list of CPUs.
 pub fn possible_cpus() -> Result<u32> {
     let path = "/sys/devices/system/cpu/possible";
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::new("read", path, Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+    let text = std::fs::read_to_string(path).map_err(|e| Error::new("read", path, errno_of(&e)))?;
     count_cpus(text.trim()).ok_or_else(|| Error::new("read", format!("{path}: {text:?}"), Errno::INVAL))
 }
 
@@ -464,7 +471,7 @@ fn create_empty(spec: &MapSpec, inner: Option<BorrowedFd<'_>>) -> Result<OwnedFd
     sys::map_create(attr, inner).map_err(|f| f.on(format!("`{}`", spec.name)))
 }
 
-/// Whether the kernel has no batch operation for this map: EINVAL before a map type had any, else ENOTSUPP.
+/// Whether the kernel has no batch operation for this map: EINVAL from those without any (before 5.6), else ENOTSUPP.
 fn is_no_batch(errno: Errno) -> bool {
     errno == NOT_SUPPORTED || errno == Errno::INVAL
 }

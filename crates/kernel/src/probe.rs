@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 use sklookup_bpf::{Builder, MapSpec, MapType, ProgramSpec, Reg, Size, abi};
 
-use crate::error::{Error, NOT_SUPPORTED, Result};
+use crate::error::{Error, NOT_SUPPORTED, Result, errno_of};
 use crate::link::Link;
 use crate::map::{Map, Sockmap};
 use crate::netns::Netns;
@@ -136,8 +136,7 @@ pub fn unprivileged_bpf_disabled() -> Result<u32> {
 }
 
 fn sysctl(path: &str) -> Result<u32> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::new("read", path, Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+    let text = std::fs::read_to_string(path).map_err(|e| Error::new("read", path, errno_of(&e)))?;
     text.trim().parse().map_err(|_| Error::new("read", format!("{path}: {text:?}"), Errno::INVAL))
 }
 
@@ -149,7 +148,7 @@ struct Reason {
 
 impl From<Error> for Reason {
     fn from(error: Error) -> Reason {
-        Reason { errno: error.errno, text: error.to_string() }
+        Reason { errno: error.errno(), text: error.to_string() }
     }
 }
 

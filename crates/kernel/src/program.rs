@@ -61,7 +61,7 @@ impl Program {
         // Without a log first: writing one makes a load several times slower.
         let fd =
             attempt(&mut []).or_else(|failure| explain(failure, attempt)).map_err(|(f, log)| refuse(f.errno, log))?;
-        Program::new(fd, format!("`{}`", spec.name)).map_err(|error| refuse(error.errno, error.to_string()))
+        Program::new(fd, format!("`{}`", spec.name)).map_err(|error| refuse(error.errno(), error.to_string()))
     }
 
     /// Opens a pinned program.
@@ -357,10 +357,6 @@ fn explain(
     first: Failure,
     attempt: impl Fn(&mut [u8]) -> std::result::Result<OwnedFd, Failure>,
 ) -> std::result::Result<OwnedFd, (Failure, String)> {
-    if first.errno == Errno::PERM {
-        // Refused for want of rights, before any verifier.
-        return Err((first, String::new()));
-    }
     let mut size = LOG_SIZE;
     loop {
         let mut log = vec![0; size];

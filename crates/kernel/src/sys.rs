@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::door::{self, Call};
-use crate::error::Failure;
+use crate::error::{Failure, last_errno};
 
 type Result<T> = std::result::Result<T, Failure>;
 
@@ -155,12 +155,18 @@ pub(crate) unsafe fn map_lookup_batch(
     Ok((attr.count as usize, end))
 }
 
-/// Writes maps under 4-byte keys into a map of maps, or fds into another map with 4-byte values, in one call.
+/// Writes fds under 4-byte keys: maps into a map of maps.
+///
+/// A failure comes with the number of entries written before it, which is all of them if the kernel never began.
 ///
 /// # Safety
 /// The map's keys and values are 4 bytes.
 #[doc(alias = "BPF_MAP_UPDATE_BATCH")]
-pub(crate) unsafe fn map_update_batch(map: BorrowedFd<'_>, keys: &[u32], fds: &[i32]) -> Result<()> {
+pub(crate) unsafe fn map_update_batch(
+    map: BorrowedFd<'_>,
+    keys: &[u32],
+    fds: &[i32],
+) -> std::result::Result<(), (Failure, usize)> {
     assert_eq!(keys.len(), fds.len(), "one value a key");
     let mut attr = attr::MapBatch {
         keys: address(keys.as_bytes()),
@@ -170,7 +176,10 @@ pub(crate) unsafe fn map_update_batch(map: BorrowedFd<'_>, keys: &[u32], fds: &[
         ..Default::default()
     };
     // SAFETY: the kernel reads `count` keys and values of 4 bytes each, and both slices have that many.
-    unsafe { bpf(Command::MapUpdateBatch, &mut attr) }.map(drop)
+    match unsafe { bpf(Command::MapUpdateBatch, &mut attr) } {
+        Ok(_) => Ok(()),
+        Err(failure) => Err((failure, attr.count as usize)),
+    }
 }
 
 /// Ends all writing to a map from user space.
@@ -389,9 +398,4 @@ unsafe fn bpf<A: FromBytes + IntoBytes + Immutable>(command: Command, attr: &mut
         if result < 0 { Err(last_errno()) } else { Ok(result as i32) }
     })
     .map_err(|errno| Failure { call: command.call(), errno })
-}
-
-/// The errno that the last libc call of this thread left.
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }

@@ -174,6 +174,9 @@ fn array_of_maps_refusals(_: &Sandbox) {
     let error = array.fill_maps(&[fd, narrow.as_fd()]).unwrap_err();
     assert_eq!(error.to_string(), "write map `labels` at index 1: invalid argument (EINVAL)");
     assert_eq!(label.map().fill_maps(&[fd]).unwrap_err().errno(), Errno::INVAL, "not an array of maps");
+    array.freeze().unwrap();
+    let error = array.fill_maps(&[fd]).unwrap_err();
+    assert_eq!(error.to_string(), "write map `labels`: operation not permitted (EPERM)");
 }
 
 fn array_of(entries: u32) -> MapSpec {
