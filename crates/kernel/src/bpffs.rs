@@ -33,13 +33,12 @@ pub(crate) enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// What the kernel calls the file behind an fd of this kind.
+    /// What the kernel calls the file behind an fd of this kind, opened from a pin.
     fn file(self) -> &'static str {
         match self {
             ObjectKind::Map => "anon_inode:bpf-map",
             ObjectKind::Program => "anon_inode:bpf-prog",
-            // Older and newer kernels write `bpf_link` and `bpf-link`.
-            ObjectKind::Link => "anon_inode:bpf_link",
+            ObjectKind::Link => "anon_inode:bpf-link",
         }
     }
 
@@ -86,7 +85,8 @@ pub(crate) fn open(path: &Path, kind: ObjectKind, access: Access) -> Result<Owne
     let fd = sys::obj_get(&c_path("BPF_OBJ_GET", path)?, access).map_err(|f| f.on(shown(path)))?;
     // Objects of all kinds come through the same call, and later calls would take one for the other.
     let file = read_link(Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())))?;
-    if file.to_string_lossy().replace("bpf-link", "bpf_link") != kind.file() {
+    // A link that was just made is a `bpf_link`: both spellings, lest a kernel agree with itself one day.
+    if file.to_string_lossy().replace("bpf_", "bpf-") != kind.file() {
         let object = format!("{}, which is not {}", shown(path), kind.in_words());
         return Err(Error::new("BPF_OBJ_GET", object, Errno::INVAL));
     }
