@@ -1,6 +1,6 @@
 //! Which boxes are hidden behind others.
 
-use super::region::Region;
+use super::region::{Budget, Region};
 use super::sweep;
 
 /// An address prefix of either family, as its leading bits.
@@ -62,13 +62,19 @@ impl Block {
 ///
 /// Both lists are sorted by destination and rank.
 pub(super) fn hidden(judged: &[Block], others: &[Block]) -> Vec<usize> {
-    let mut hidden = Vec::new();
     let blocks = Blocks { judged, others };
+    let mut search = Search::default();
     if let Some(top) = blocks.top() {
-        visit(blocks, top.length, false, &mut hidden);
+        search.visit(blocks, top.length, false);
     }
-    hidden.sort_unstable();
-    hidden
+    search.hidden.sort_unstable();
+    search.hidden
+}
+
+#[derive(Default)]
+struct Search {
+    hidden: Vec<usize>,
+    budget: Budget,
 }
 
 /// Boxes whose destinations lie in one prefix.
@@ -92,46 +98,48 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// Judges all in a prefix of `length` bits. If `wanted`, returns the ports and sources that are taken whatever the
-/// destination in this prefix.
-///
-/// Ports and sources are taken everywhere in a prefix if a box takes them whose destination is the whole prefix, or if
-/// they are taken everywhere in both its halves.
-fn visit(blocks: Blocks<'_>, length: u8, wanted: bool, hidden: &mut Vec<usize>) -> Region {
-    if blocks.judged.is_empty() && !wanted {
-        return Region::default();
-    }
-    // Sorted: the whole prefix comes first, then its halves.
-    let (own, rest) = blocks.split(|blocks| blocks.partition_point(|block| block.destination.length == length));
-    let (low, high) = rest.split(|blocks| blocks.partition_point(|block| !block.destination.bit(length)));
-    let tops = [low.top(), high.top()];
+impl Search {
+    /// Judges all in a prefix of `length` bits. If `wanted`, returns the ports and sources that are taken whatever the
+    /// destination in this prefix.
+    ///
+    /// Ports and sources are taken everywhere in a prefix if a box takes them whose destination is the whole prefix, or if
+    /// they are taken everywhere in both its halves.
+    fn visit(&mut self, blocks: Blocks<'_>, length: u8, wanted: bool) -> Region {
+        if blocks.judged.is_empty() && !wanted {
+            return Region::default();
+        }
+        // Sorted: the whole prefix comes first, then its halves.
+        let (own, rest) = blocks.split(|blocks| blocks.partition_point(|block| block.destination.length == length));
+        let (low, high) = rest.split(|blocks| blocks.partition_point(|block| !block.destination.bit(length)));
+        let tops = [low.top(), high.top()];
 
-    let halves_are_whole = tops.iter().all(|top| top.is_some_and(|top| top.length == length + 1));
-    let asked = wanted || !own.judged.is_empty();
-    let mut below = Region::default();
-    for (is_first, half, top) in [(true, low, tops[0]), (false, high, tops[1])] {
-        let Some(top) = top else { continue };
-        let half_wanted = halves_are_whole && asked && (is_first || !below.is_empty());
-        let region = visit(half, top.length, half_wanted, hidden);
-        below = match is_first {
-            true => region,
-            false if half_wanted => below.intersection(&region),
-            false => Region::default(),
-        };
-    }
+        let halves_are_whole = tops.iter().all(|top| top.is_some_and(|top| top.length == length + 1));
+        let asked = wanted || !own.judged.is_empty();
+        let mut below = Region::default();
+        for (is_first, half, top) in [(true, low, tops[0]), (false, high, tops[1])] {
+            let Some(top) = top else { continue };
+            let half_wanted = halves_are_whole && asked && (is_first || !below.is_empty());
+            let region = self.visit(half, top.length, half_wanted);
+            below = match is_first {
+                true => region,
+                false if half_wanted => below.intersection(&region, &mut self.budget),
+                false => Region::default(),
+            };
+        }
 
-    if own.judged.is_empty() && own.others.is_empty() {
-        return below;
+        if own.judged.is_empty() && own.others.is_empty() {
+            return below;
+        }
+        let mut own_blocks = [own.judged, own.others].concat();
+        own_blocks.sort_unstable_by_key(|block| block.rank);
+        if !own.judged.is_empty() {
+            let seen = sweep::visible(&below, &own_blocks);
+            let judged = |block: &Block| own.judged.binary_search_by_key(&block.rank, |judged| judged.rank).is_ok();
+            let unseen = own_blocks.iter().zip(seen).filter(|&(block, seen)| !seen && judged(block));
+            self.hidden.extend(unseen.map(|(block, _)| block.rank));
+        }
+        if wanted { below.union(&own_blocks, &mut self.budget) } else { Region::default() }
     }
-    let mut own_blocks = [own.judged, own.others].concat();
-    own_blocks.sort_unstable_by_key(|block| block.rank);
-    if !own.judged.is_empty() {
-        let seen = sweep::visible(&below, &own_blocks);
-        let judged = |block: &Block| own.judged.binary_search_by_key(&block.rank, |judged| judged.rank).is_ok();
-        let unseen = own_blocks.iter().zip(seen).filter(|&(block, seen)| !seen && judged(block));
-        hidden.extend(unseen.map(|(block, _)| block.rank));
-    }
-    if wanted { below.union(&own_blocks) } else { Region::default() }
 }
 
 fn common_bits(a: u128, b: u128) -> u8 {

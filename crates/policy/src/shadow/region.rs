@@ -5,9 +5,25 @@ use std::rc::Rc;
 
 use super::cover::{Block, Net};
 
-/// Above this many prefixes in all its slabs a region counts as empty, which hides nothing: ten thousand ranges that
-/// overlap, each with a source of its own, would fall into fifty million pieces.
-const MAX_PIECES: usize = 4_000_000;
+/// How many prefixes may be looked at to make all the regions of one search; then regions count as empty, which hides
+/// nothing. Ten thousand ranges that overlap, each with a source of its own, fall into fifty million pieces.
+#[derive(Debug)]
+pub(super) struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(30_000_000)
+    }
+}
+
+impl Budget {
+    /// Takes `pieces` out, if there are so many left.
+    fn spend(&mut self, pieces: usize) -> Option<()> {
+        let left = self.0.checked_sub(pieces);
+        self.0 = left.unwrap_or(0);
+        left.map(|_| ())
+    }
+}
 
 /// A set of (port, source) pairs: port intervals in ascending order, each with the sources that it holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,10 +50,13 @@ impl Region {
     }
 
     /// The pairs that both hold.
-    pub(super) fn intersection(&self, other: &Self) -> Self {
+    pub(super) fn intersection(&self, other: &Self, budget: &mut Budget) -> Self {
         let mut both = Builder::default();
         let (mut mine, mut theirs) = (self.slabs.iter().peekable(), other.slabs.iter().peekable());
         while let (Some(a), Some(b)) = (mine.peek(), theirs.peek()) {
+            if budget.spend(a.sources.len() + b.sources.len()).is_none() {
+                return Self::default();
+            }
             let (first, last) = (a.first.max(b.first), a.last.min(b.last));
             if first <= last {
                 both.push(first, last, common(&a.sources, &b.sources));
@@ -48,11 +67,11 @@ impl Region {
                 theirs.next();
             }
         }
-        both.finish()
+        Self { slabs: both.slabs }
     }
 
     /// The pairs of this region and those of `blocks`.
-    pub(super) fn union(&self, blocks: &[Block]) -> Self {
+    pub(super) fn union(&self, blocks: &[Block], budget: &mut Budget) -> Self {
         // Where a source comes (+1) or goes (-1), by port; u32, for the last port has a next one too.
         let mut changes: Vec<(u32, Net, i32)> = Vec::new();
         let mut add = |first: u16, last: u16, source: Net| {
@@ -76,38 +95,34 @@ impl Region {
                 *count += change;
             }
             if changed {
+                if budget.spend(active.len()).is_none() {
+                    return Self::default();
+                }
                 active.retain(|_, count| *count > 0);
                 sources = merged(active.keys().copied()).into();
             }
             // The slab ends where the next change is; the last change leaves nothing.
-            let port = here[0].0;
-            union.start(port, &sources);
+            union.start(here[0].0, &sources);
         }
-        union.finish()
+        Self { slabs: union.slabs }
     }
 }
 
 #[derive(Default)]
 struct Builder {
     slabs: Vec<Slab>,
-    pieces: usize,
     /// Of a slab whose end is not known yet.
     open: Option<(u32, Rc<[Net]>)>,
 }
 
 impl Builder {
     fn push(&mut self, first: u16, last: u16, sources: Rc<[Net]>) {
-        if sources.is_empty() || self.pieces > MAX_PIECES {
-            return;
-        }
         match self.slabs.last_mut() {
+            _ if sources.is_empty() => {}
             Some(before) if u32::from(before.last) + 1 == u32::from(first) && before.sources == sources => {
                 before.last = last;
             }
-            _ => {
-                self.pieces += sources.len();
-                self.slabs.push(Slab { first, last, sources });
-            }
+            _ => self.slabs.push(Slab { first, last, sources }),
         }
     }
 
@@ -117,10 +132,6 @@ impl Builder {
             // Ports of slabs are 0 to 65535, and only the empty one after the last stays open.
             self.push(first as u16, (port - 1) as u16, sources);
         }
-    }
-
-    fn finish(self) -> Region {
-        if self.pieces > MAX_PIECES { Region::default() } else { Region { slabs: self.slabs } }
     }
 }
 
