@@ -23,8 +23,11 @@ pub use program::{Context, LoadError, Program, ProgramInfo, TestRun, Verdict, pr
 // The rest of the system.
 pub mod caps;
 pub mod interface;
+mod identity;
+mod membarrier;
 mod netlink;
 mod netns;
+pub mod listen_fds;
 pub mod process;
 pub mod route;
 mod sandbox;
@@ -33,6 +36,8 @@ pub mod sock_diag;
 pub mod socket;
 pub mod spawn;
 
+pub use identity::effective_uid;
+pub use membarrier::membarrier_global;
 pub use netns::{Netns, NetnsError};
 pub use sandbox::{Sandbox, SandboxError, in_sandbox};
 pub use socket::Protocol;

@@ -8,8 +8,8 @@
 
 use std::sync::OnceLock;
 
-pub use libtest_mimic::Trial;
-use libtest_mimic::{Arguments, Completion};
+use libtest_mimic::Arguments;
+pub use libtest_mimic::{Completion, Trial};
 use rustix::io::Errno;
 pub use sklookup_kernel::Sandbox;
 use sklookup_kernel::{SandboxError, in_sandbox};
