@@ -50,7 +50,10 @@ pub(crate) fn read(table: &DeTable<'_>, header: Range<usize>, names: &mut Names)
             interface,
             outcome,
         }),
-        _ => Err(reader.found),
+        _ => {
+            reader.found.sort_by_key(|(span, _)| span.start);
+            Err(reader.found)
+        }
     }
 }
 
