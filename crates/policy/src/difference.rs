@@ -57,3 +57,43 @@ pub fn difference(old: &Policy, new: &Policy) -> Difference {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::parse_file;
+
+    fn policy(lines: &[&str]) -> Policy {
+        Policy::new(parse_file(&format!("bindings = {lines:?}"), "p.toml").unwrap()).unwrap()
+    }
+
+    fn texts(bindings: &[Binding]) -> Vec<String> {
+        bindings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn added_removed_and_changed_are_apart() {
+        let old = policy(&["a tcp 192.0.2.1 80", "b tcp 192.0.2.2 80", "c tcp 192.0.2.3 80", "d tcp 192.0.2.9"]);
+        let new = policy(&["z tcp 192.0.2.0 80", "a tcp 192.0.2.1 80", "x tcp 192.0.2.2 80", "c tcp 192.0.2.3 81"]);
+        let difference = difference(&old, &new);
+        assert_eq!(texts(&difference.added), ["z tcp 192.0.2.0 80", "c tcp 192.0.2.3 81"]);
+        assert_eq!(texts(&difference.removed), ["c tcp 192.0.2.3 80", "d tcp 192.0.2.9"]);
+        let [Change { binding, before }] = &difference.changed[..] else { panic!("{difference:?}") };
+        assert_eq!((binding.to_string(), before.to_string()), ("x tcp 192.0.2.2 80".into(), "b".into()));
+    }
+
+    #[test]
+    fn a_change_of_when_empty_is_a_change_and_of_origin_is_none() {
+        let old = policy(&["a tcp 192.0.2.1 80"]);
+        assert!(difference(&old, &policy(&["a tcp 192.0.2.1/32 80-80"])).is_empty());
+        assert_eq!(difference(&old, &policy(&["a tcp 192.0.2.1 80 when-empty pass"])).changed.len(), 1);
+    }
+
+    #[test]
+    fn against_nothing_everything_is_added_or_removed() {
+        let (nothing, some) = (Policy::default(), policy(&["a tcp 192.0.2.1 80", "a tcp 192.0.2.2 80"]));
+        assert_eq!(difference(&nothing, &some).added.len(), 2);
+        assert_eq!(difference(&some, &nothing).removed.len(), 2);
+        assert!(difference(&some, &some).is_empty());
+    }
+}

@@ -170,3 +170,103 @@ fn parse_toml<'a>(text: &'a str, lines: &Lines<'_>, path: &Arc<str>) -> Result<D
     }
     problems.or(document.into_inner())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::MAX_BINDINGS;
+    use crate::problem::MAX_PROBLEMS;
+
+    fn lines_of(text: &str) -> Vec<(String, u32)> {
+        let place = |entry: Entry| match entry.origin {
+            Origin::File { line, .. } => (entry.binding.to_string(), line),
+            Origin::Command(command) => panic!("{command}"),
+        };
+        parse_file(text, "p.toml").unwrap().into_iter().map(place).collect()
+    }
+
+    #[test]
+    fn bindings_know_their_lines() {
+        let text = "bindings = [\n  'a tcp 192.0.2.1',\n\n  'b tcp 192.0.2.2', 'c tcp 192.0.2.3',\n]\n\n# more\n\
+                    [[binding]]\nlabel = 'd'\nprotocol = 'tcp'\ndestination = ['192.0.2.4',\n'192.0.2.5']\n\
+                    [[binding]]\naction = 'pass'\nprotocol = 'udp'\ndestination = '::/0'\nports = 53\n";
+        let expected = [
+            ("a tcp 192.0.2.1", 2),
+            ("b tcp 192.0.2.2", 4),
+            ("c tcp 192.0.2.3", 4),
+            ("d tcp 192.0.2.4", 8),
+            ("d tcp 192.0.2.5", 8),
+            ("pass udp ::/0 53", 13),
+        ];
+        assert_eq!(lines_of(text), expected.map(|(text, line)| (text.to_string(), line)));
+    }
+
+    #[test]
+    fn inline_tables_and_windows_line_ends_are_toml_too() {
+        let text =
+            "\r\nbinding = [\r\n  { label = 'a', protocol = 'tcp', destination = '192.0.2.1', ports = 0x50 },\r\n]\r\n";
+        assert_eq!(lines_of(text), [("a tcp 192.0.2.1 80".to_string(), 3)]);
+    }
+
+    #[test]
+    fn a_file_without_bindings_is_an_empty_list() {
+        for text in ["", "\n# nothing\n", "bindings = []", "binding = []", "\u{feff}"] {
+            assert_eq!(parse_file(text, "p.toml"), Ok(vec![]), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn equal_names_share_their_text() {
+        let entries = parse_file("bindings = ['web tcp 192.0.2.1', 'web tcp 192.0.2.2']", "p.toml").unwrap();
+        let text = |entry: &Entry| entry.binding.label().unwrap().as_str().as_ptr();
+        assert_eq!(text(&entries[0]), text(&entries[1]));
+    }
+
+    #[test]
+    fn one_binding_too_many_stops_the_reading() {
+        let ports = |count: usize| (1..=count).map(|port| port.to_string()).collect::<Vec<_>>().join(",");
+        let line = format!("'web tcp 10.0.0.0/8 {}',\n", ports(50_000));
+        let full = MAX_BINDINGS / 50_000;
+        assert_eq!(parse_file(&format!("bindings = [{}]", line.repeat(full)), "p.toml").unwrap().len(), MAX_BINDINGS);
+        let problems = parse_file(&format!("bindings = [\n{}]", line.repeat(full + 9)), "p.toml").unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].to_string().starts_with("p.toml:22: 50000 bindings more than the 1000000 before\n"));
+    }
+
+    #[test]
+    fn noise_makes_a_short_message() {
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut noise = |alphabet: u64, start: u8| -> String {
+            let mut next = || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                char::from(start + (state % alphabet) as u8)
+            };
+            (0..8_000_000).map(|_| next()).collect()
+        };
+        let texts = [noise(128, 0), noise(95, 32), noise(2, b'['), "\n,".repeat(4_000_000), "[".repeat(8_000_000)];
+        for text in texts {
+            let problems = parse_file(&text, "p.toml").unwrap_err();
+            assert!(problems.len() <= MAX_PROBLEMS + 1);
+            for problem in problems {
+                assert!(problem.to_string().len() < 1000, "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_wrong_bindings_reports_the_first_hundred() {
+        let text = format!("bindings = [{}]", "'web tcp 192.0.2.7/24',\n".repeat(5000));
+        let problems = parse_file(&text, "p.toml").unwrap_err();
+        assert_eq!(problems.len(), MAX_PROBLEMS + 1);
+        assert_eq!(problems[MAX_PROBLEMS].message, "4900 more problems are not shown");
+    }
+
+    #[test]
+    fn files_that_would_take_gigabytes_are_refused_by_their_size() {
+        let message = |text: &str| parse_file(text, "p.toml").unwrap_err()[0].message.clone();
+        assert_eq!(message(&"#".repeat(MAX_FILE_BYTES + 1)), "the file has 268435457 bytes");
+        assert!(message(&"\n".repeat(MAX_PIECES + 1)).starts_with("the file has 64000001 separators"));
+    }
+}

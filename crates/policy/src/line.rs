@@ -146,3 +146,65 @@ fn list<T>(text: &str, item: impl Fn(&str) -> Result<T, Problem>) -> Result<Vec<
 fn starts_as_protocol(word: &str) -> bool {
     matches!(word.split(',').next(), Some("tcp" | "udp"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin::Command("sklookup bind".into())
+    }
+
+    fn texts(entries: &[Entry]) -> Vec<String> {
+        entries.iter().map(|entry| entry.binding.to_string()).collect()
+    }
+
+    #[test]
+    fn each_combination_is_a_binding() {
+        let entries = parse_binding("web tcp,udp 192.0.2.0/24,192.0.2.7 80,443 from 10.0.0.0/8,11.0.0.0/8", origin());
+        assert_eq!(entries.as_ref().map(Vec::len), Ok(16));
+        assert!(entries.unwrap().iter().all(|entry| entry.origin == origin() && entry.owner.is_none()));
+    }
+
+    #[test]
+    fn what_is_written_twice_counts_once() {
+        let entries = parse_binding("web tcp,tcp 192.0.2.7,192.0.2.7/32 80,80-80 from 10.0.0.1,10.0.0.1", origin());
+        assert_eq!(texts(&entries.unwrap()), ["web tcp 192.0.2.7 80 from 10.0.0.1"]);
+    }
+
+    #[test]
+    fn families_are_paired_even_where_the_source_is_everyone() {
+        let entries = parse_binding("web tcp 192.0.2.7,2001:db8::7 from ::/0,10.0.0.0/8", origin());
+        assert_eq!(texts(&entries.unwrap()), ["web tcp 192.0.2.7 from 10.0.0.0/8", "web tcp 2001:db8::7"]);
+    }
+
+    #[test]
+    fn clauses_may_come_in_any_order() {
+        let entries = parse_binding("web tcp 192.0.2.7 when-empty pass dev lo from 10.0.0.0/8", origin());
+        assert_eq!(texts(&entries.unwrap()), ["web tcp 192.0.2.7 from 10.0.0.0/8 dev lo when-empty pass"]);
+        assert!(parse_binding("web tcp 192.0.2.7 dev lo 80", origin()).is_err(), "ports are no clause");
+    }
+
+    #[test]
+    fn a_match_steers_to_the_label_it_is_given() {
+        let parse = |words| parse_match(words, "web".parse().unwrap(), WhenEmpty::Pass, origin());
+        assert_eq!(texts(&parse("tcp 192.0.2.0/24 80").unwrap()), ["web tcp 192.0.2.0/24 80 when-empty pass"]);
+        assert_eq!(texts(&parse("tcp 192.0.2.0/24 when-empty refuse").unwrap()), ["web tcp 192.0.2.0/24"]);
+        for (words, word) in [("old tcp 192.0.2.0/24", "old"), ("pass tcp,udp 192.0.2.0/24", "pass")] {
+            let problem = parse(words).unwrap_err();
+            assert_eq!(problem.message, format!("\"{word}\" stands where the protocol is expected"));
+            assert!(problem.help.unwrap().starts_with("no label or action is given here"));
+        }
+        assert!(parse("").unwrap_err().message.contains("names no protocol"));
+    }
+
+    #[test]
+    fn too_many_combinations_are_refused_without_being_built() {
+        let ports: Vec<String> = (1..=10_000).map(|port| port.to_string()).collect();
+        let nets: Vec<String> = (0..10_000).map(|i| format!("10.0.{}.{}", i >> 8, i & 255)).collect();
+        let (ports, nets) = (ports.join(","), nets.join(","));
+        let problem = parse_binding(&format!("web tcp {nets} {ports} from {nets}"), origin()).unwrap_err();
+        assert_eq!(problem.message, "1000000000000 bindings more than the 0 before");
+        assert!(problem.help.unwrap().starts_with("at most 1000000 are possible"));
+    }
+}

@@ -145,3 +145,127 @@ fn conflict(first: &Entry, second: &Entry, packet: &Packet) -> Problem {
 fn distinct<'a, T: Ord + Clone + 'a>(names: impl Iterator<Item = &'a T>) -> Vec<T> {
     names.collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Origin, Owner};
+    use crate::line::parse_binding;
+    use crate::ports::PortRange;
+
+    fn entries(lines: &[&str]) -> Vec<Entry> {
+        let read = |(index, line): (usize, &&str)| {
+            parse_binding(line, Origin::File { path: "p.toml".into(), line: index as u32 + 1 }).unwrap()
+        };
+        lines.iter().enumerate().flat_map(read).collect()
+    }
+
+    #[test]
+    fn bindings_are_sorted_and_canonical_whatever_the_order_of_writing() {
+        let policy = Policy::new(entries(&[
+            "web tcp 2001:db8::/48 80",
+            "dns udp,tcp 192.0.2.53/32 53 from 0.0.0.0/0 when-empty pass",
+            "web tcp 192.0.2.0/24 8000-8999,443,80 dev eth\"\\0 from 198.51.100.0/24 when-empty refuse",
+            "pass tcp 192.0.2.0/24 *",
+        ]));
+        let text = r#"bindings = [
+  "web tcp 192.0.2.0/24 80 from 198.51.100.0/24 dev eth\"\\0",
+  "web tcp 192.0.2.0/24 443 from 198.51.100.0/24 dev eth\"\\0",
+  "web tcp 192.0.2.0/24 8000-8999 from 198.51.100.0/24 dev eth\"\\0",
+  "pass tcp 192.0.2.0/24",
+  "dns tcp 192.0.2.53 53 when-empty pass",
+  "web tcp 2001:db8::/48 80",
+  "dns udp 192.0.2.53 53 when-empty pass",
+]
+"#;
+        let policy = policy.unwrap();
+        assert_eq!(policy.canonical(), text);
+        assert_eq!(Policy::new(crate::parse_file(text, "p.toml").unwrap()).unwrap().canonical(), text);
+        assert_eq!(policy.labels().iter().map(Label::as_str).collect::<Vec<_>>(), ["dns", "web"]);
+        assert_eq!(policy.interfaces().iter().map(Interface::as_str).collect::<Vec<_>>(), ["eth\"\\0"]);
+        assert_eq!(Policy::default().canonical(), "bindings = [\n]\n");
+    }
+
+    #[test]
+    fn of_twins_the_first_without_an_owner_is_kept() {
+        let mut twins = entries(&["web tcp 192.0.2.7 80", "web tcp 192.0.2.7/32 80-80", "web tcp 192.0.2.7 80"]);
+        twins[0].owner = Some(Owner { pid: 7, start: 9 });
+        let policy = Policy::new(twins.clone()).unwrap();
+        assert_eq!(policy.entries(), &twins[1..2]);
+
+        twins.iter_mut().for_each(|twin| twin.owner = Some(Owner { pid: 7, start: 9 }));
+        assert_eq!(Policy::new(twins.clone()).unwrap().entries(), &twins[..1]);
+    }
+
+    #[test]
+    fn overlaps_of_one_outcome_and_neighbours_of_two_are_no_conflict() {
+        for lines in [
+            &["a tcp 192.0.2.0/24 80-81", "a tcp 192.0.2.0/24 81-82"][..],
+            &["a tcp 192.0.2.0/24 80-81", "b tcp 192.0.2.0/24 82-83"],
+            &["a tcp 192.0.2.0/24 80-82", "b tcp 192.0.2.0/24 81-82"],
+            &["a tcp 192.0.2.0/24", "b tcp 192.0.2.0/24 1-65535"],
+            &["a tcp 192.0.2.0/24 80", "b udp 192.0.2.0/24 80"],
+            &["a tcp 192.0.2.0/24 80 dev x", "b tcp 192.0.2.0/24 80 dev y", "c tcp 192.0.2.0/24 80"],
+            &["a tcp 192.0.2.0/24 80 from 10.0.0.0/8", "b tcp 192.0.2.0/24 80 from 11.0.0.0/8"],
+        ] {
+            assert!(Policy::new(entries(lines)).is_ok(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_conflict_is_reported_and_other_problems_beside_them() {
+        let mut wrong = entries(&[
+            "a tcp 192.0.2.0/24 80",
+            "b tcp 192.0.2.0/24 80",
+            "a udp 2001:db8::/48",
+            "refuse udp 2001:db8::/48",
+            "c tcp 192.0.2.7 80",
+        ]);
+        wrong[4].binding.source = Some("::/0".parse().unwrap());
+        let problems = Policy::new(wrong).unwrap_err();
+        let origins: Vec<String> =
+            problems.iter().map(|problem| problem.origin.as_ref().unwrap().to_string()).collect();
+        assert_eq!(origins, ["p.toml:5", "p.toml:1", "p.toml:3"]);
+    }
+
+    #[test]
+    fn bindings_that_no_parser_would_make_are_refused() {
+        let bare = entries(&["web tcp 192.0.2.0/24 80"]).remove(0);
+        let refused = |change: fn(&mut Binding)| {
+            let mut entry = bare.clone();
+            change(&mut entry.binding);
+            Policy::new(vec![entry]).is_err()
+        };
+        assert!(!refused(|_| ()));
+        assert!(refused(|binding| binding.destination = "192.0.2.7/24".parse().unwrap()));
+        assert!(refused(|binding| binding.destination = "::ffff:0:0/96".parse().unwrap()));
+        assert!(refused(|binding| binding.source = Some("10.0.0.1/8".parse().unwrap())));
+        assert!(refused(|binding| binding.source = Some("2001:db8::/48".parse().unwrap())));
+        assert!(refused(|binding| binding.ports = Ports::Range(PortRange { first: 0, last: 9 })));
+        assert!(refused(|binding| binding.ports = Ports::Range(PortRange { first: 9, last: 8 })));
+    }
+
+    #[test]
+    fn a_source_of_everything_is_no_source() {
+        let mut entry = entries(&["web tcp 192.0.2.0/24 80"]);
+        entry[0].binding.source = Some("0.0.0.0/0".parse().unwrap());
+        assert_eq!(Policy::new(entry).unwrap().entries()[0].binding.source, None);
+    }
+
+    #[test]
+    fn a_policy_over_the_limits_is_refused() {
+        let lines: Vec<String> = (0..=MAX_LABELS).map(|i| format!("label{i} tcp 10.0.0.0/8 {}", i + 1)).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        assert!(Policy::new(entries(&lines[1..])).is_ok());
+        let problems = Policy::new(entries(&lines)).unwrap_err();
+        assert_eq!(problems[0].message, "the policy names 10001 labels");
+
+        let mut many = entries(&["web tcp 192.0.2.0/24 80"]);
+        many.resize(MAX_BINDINGS + 1, many[0].clone());
+        assert_eq!(Policy::new(many.clone()).unwrap().len(), 1, "twins are one binding");
+        for (i, entry) in many.iter_mut().enumerate() {
+            entry.binding.destination = std::net::IpAddr::V4((0x0a00_0000 + i as u32).into()).into();
+        }
+        assert_eq!(Policy::new(many).unwrap_err()[0].message, "the policy has 1000001 bindings");
+    }
+}

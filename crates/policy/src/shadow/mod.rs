@@ -153,3 +153,90 @@ fn net(prefix: IpNet) -> Net {
         IpNet::V6(prefix) => Net { bits: prefix.addr().to_bits(), length: prefix.prefix_len() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::parse_file;
+
+    /// The shadowed bindings, each with those that cover it.
+    fn shadows(lines: &[&str]) -> Vec<(String, Vec<String>)> {
+        let policy = Policy::new(parse_file(&format!("bindings = {lines:?}"), "p.toml").unwrap()).unwrap();
+        let text = |&index: &usize| policy.entries()[index].binding.to_string();
+        let shadows = shadowed(&policy);
+        shadows.iter().map(|shadow| (text(&shadow.binding), shadow.by.iter().map(text).collect())).collect()
+    }
+
+    fn shadow(binding: &str, by: &[&str]) -> Vec<(String, Vec<String>)> {
+        vec![(binding.to_string(), by.iter().map(ToString::to_string).collect())]
+    }
+
+    #[test]
+    fn two_halves_cover_a_prefix_and_one_does_not() {
+        let (left, right) = ("l tcp 192.0.2.0/25", "r tcp 192.0.2.128/25");
+        assert_eq!(shadows(&["a tcp 192.0.2.0/24 80", left, right]), shadow("a tcp 192.0.2.0/24 80", &[left, right]));
+        assert_eq!(shadows(&["a tcp 192.0.2.0/24 80", left]), []);
+        assert_eq!(shadows(&["a tcp 192.0.2.0/24 80", left, "r tcp 192.0.2.128/26"]), []);
+    }
+
+    #[test]
+    fn hosts_cover_a_prefix_through_all_levels() {
+        let mut lines: Vec<String> = (0..256).map(|i| format!("h tcp 192.0.2.{i} 80")).collect();
+        lines.push("a tcp 192.0.2.0/24 80".into());
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let found = shadows(&lines);
+        assert_eq!((found.len(), found[0].1.len()), (1, 256));
+        assert_eq!(shadows(&lines[1..]), []);
+    }
+
+    #[test]
+    fn the_widest_ranges_leave_port_zero() {
+        let (low, high) = ("a tcp 192.0.2.7 1-32767", "b tcp 192.0.2.7 32768-65535");
+        assert_eq!(shadows(&["c tcp 192.0.2.7", low, high]), []);
+        assert_eq!(shadows(&["c tcp 192.0.2.7 1-65535", low, high]), shadow("c tcp 192.0.2.7 1-65535", &[low, high]));
+    }
+
+    #[test]
+    fn halves_of_all_sources_cover_anyone_and_only_in_their_family() {
+        let (low, high) = ("a tcp 192.0.2.7 80 from 0.0.0.0/1", "b tcp 192.0.2.7 80 from 128.0.0.0/1");
+        let six = "c tcp 2001:db8::7 80";
+        assert_eq!(shadows(&["c tcp 192.0.2.7 80", low, high, six]), shadow("c tcp 192.0.2.7 80", &[low, high]));
+    }
+
+    #[test]
+    fn an_interface_is_covered_by_its_own_and_by_any() {
+        let (own, any) = ("a tcp 192.0.2.0/25 dev x", "b tcp 192.0.2.128/25");
+        assert_eq!(shadows(&["c tcp 192.0.2.0/24 dev x", own, any]), shadow("c tcp 192.0.2.0/24 dev x", &[own, any]));
+        assert_eq!(shadows(&["c tcp 192.0.2.0/24 dev y", own, any]), []);
+        assert_eq!(shadows(&["c tcp 192.0.2.0/24", own, any]), []);
+    }
+
+    #[test]
+    fn equal_precedence_shadows_by_order() {
+        let lines = ["a tcp 192.0.2.7 80-81", "a tcp 192.0.2.7 81-82", "a tcp 192.0.2.7 82-83"];
+        assert_eq!(shadows(&lines), [], "each has a port of its own, the middle one 82");
+        let lines = ["a tcp 192.0.2.7 80-81", "a tcp 192.0.2.7 81-82", "a tcp 192.0.2.7 82"];
+        assert_eq!(shadows(&lines), shadow(lines[1], &[lines[2], lines[0]]));
+    }
+
+    #[test]
+    fn those_who_win_nothing_of_it_are_not_named() {
+        // Everything of the shadowed binding is taken by the halves; the wide ports below them win elsewhere.
+        let (left, right) = ("l tcp 192.0.2.0/25 80-90", "r tcp 192.0.2.128/25 80-90");
+        let found = shadows(&["a tcp 192.0.2.0/24 80-90", left, right, "w tcp 192.0.2.0/25"]);
+        assert_eq!(found, shadow("a tcp 192.0.2.0/24 80-90", &[left, right]));
+    }
+
+    #[test]
+    fn naming_stops_where_it_would_take_the_square() {
+        // A thousand bindings of one prefix, each covered by the same 65,536 hosts.
+        let hosts = (0..65_536).map(|i| format!("'h tcp 10.0.{}.{}',\n", i >> 8, i & 255));
+        let covered = (1..=1000).map(|port| format!("'a tcp 10.0.0.0/16 {port}',\n"));
+        let text: String = hosts.chain(covered).collect();
+        let policy = Policy::new(parse_file(&format!("bindings = [{text}]"), "p.toml").unwrap()).unwrap();
+        let found = shadowed(&policy);
+        assert_eq!(found.len(), 1000);
+        assert!(found[0].all_named && found[0].by.len() == 65_536);
+        assert!(found.iter().any(|shadow| !shadow.all_named && shadow.by.len() <= LOOKS_AT_LEAST));
+    }
+}
