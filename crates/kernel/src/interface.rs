@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
+use crate::error::{Error, Result};
 use crate::netlink::{Netlink, Writer, attributes, flag};
 
 /// The index of the loopback interface, the same in every namespace.
@@ -42,21 +43,22 @@ pub struct Interface {
 }
 
 /// The index of the interface of this name; `None`: there is none.
-pub fn index_of(name: &str) -> Result<Option<u32>, Errno> {
+pub fn index_of(name: &str) -> Result<Option<u32>> {
     Ok(links()?.into_iter().find(|link| link.name == name).map(|link| link.index))
 }
 
 /// The name of the interface with this index; `None`: there is none.
-pub fn name_of(index: u32) -> Result<Option<String>, Errno> {
+pub fn name_of(index: u32) -> Result<Option<String>> {
     Ok(links()?.into_iter().find(|link| link.index == index).map(|link| link.name))
 }
 
 /// Every interface with its addresses, by index.
-pub fn list() -> Result<Vec<Interface>, Errno> {
+pub fn list() -> Result<Vec<Interface>> {
     let mut interfaces = links()?;
-    let mut netlink = open()?;
-    let head = AddressHead::new_zeroed();
-    for (index, address) in netlink.dump(RTM_GETADDR, head.as_bytes(), address_from)? {
+    let addresses = open()
+        .and_then(|mut netlink| netlink.dump(RTM_GETADDR, AddressHead::new_zeroed().as_bytes(), address_from))
+        .map_err(|errno| Error::new("RTM_GETADDR", "the addresses of all interfaces", errno))?;
+    for (index, address) in addresses {
         if let Some(interface) = interfaces.iter_mut().find(|i| i.index == index) {
             interface.addresses.push(address);
         }
@@ -66,13 +68,13 @@ pub fn list() -> Result<Vec<Interface>, Errno> {
 }
 
 /// Sets an interface up.
-pub fn set_up(index: u32) -> Result<(), Errno> {
+pub fn set_up(index: u32) -> Result<()> {
     let head = LinkHead { index, flags: IFF_UP, change: IFF_UP, ..LinkHead::new_zeroed() };
-    open()?.change(RTM_NEWLINK, 0, head.as_bytes())
+    change(RTM_NEWLINK, 0, head.as_bytes(), || format!("interface {index} up"))
 }
 
 /// Gives an interface an address; an IPv6 address is usable at once.
-pub fn add_address(index: u32, address: IpNet) -> Result<(), Errno> {
+pub fn add_address(index: u32, address: IpNet) -> Result<()> {
     let head = AddressHead {
         family: family_of(address.addr()),
         prefix_length: address.prefix_len(),
@@ -82,37 +84,36 @@ pub fn add_address(index: u32, address: IpNet) -> Result<(), Errno> {
     };
     let octets = octets(address.addr());
     let payload = Writer::new(&head).attribute(IFA_LOCAL, &octets).attribute(IFA_ADDRESS, &octets).finish();
-    open()?.change(RTM_NEWADDR, flag::CREATE | flag::EXCL, &payload)
-}
-
-/// Makes a dummy interface (down); answers its index.
-pub fn add_dummy(name: &str) -> Result<u32, Errno> {
-    add(name, |info| info.attribute(IFLA_INFO_KIND, b"dummy"))
+    change(RTM_NEWADDR, flag::CREATE | flag::EXCL, &payload, || format!("{address} on interface {index}"))
 }
 
 /// Makes a pair of interfaces (down) that are each other's wire; answers both indices.
-pub fn add_veth(name: &str, peer: &str) -> Result<(u32, u32), Errno> {
-    let first = add(name, |info| {
-        info.attribute(IFLA_INFO_KIND, b"veth").nest(IFLA_INFO_DATA, |data| {
-            data.nest(VETH_INFO_PEER, |link| {
-                link.bytes(LinkHead::new_zeroed().as_bytes()).attribute(IFLA_IFNAME, &terminated(peer))
-            })
+pub fn add_veth(name: &str, peer: &str) -> Result<(u32, u32)> {
+    let link = |name| Writer::new(&LinkHead::new_zeroed()).attribute(IFLA_IFNAME, &terminated(name));
+    let payload = link(name)
+        .nest(IFLA_LINKINFO, |info| {
+            info.attribute(IFLA_INFO_KIND, b"veth")
+                .nest(IFLA_INFO_DATA, |data| data.attribute(VETH_INFO_PEER, &link(peer).finish()))
         })
-    })?;
-    Ok((first, index_of(peer)?.ok_or(Errno::NODEV)?))
-}
-
-fn add(name: &str, info: impl FnOnce(Writer) -> Writer) -> Result<u32, Errno> {
-    let payload = Writer::new(&LinkHead::new_zeroed())
-        .attribute(IFLA_IFNAME, &terminated(name))
-        .nest(IFLA_LINKINFO, info)
         .finish();
-    open()?.change(RTM_NEWLINK, flag::CREATE | flag::EXCL, &payload)?;
-    index_of(name)?.ok_or(Errno::NODEV)
+    change(RTM_NEWLINK, flag::CREATE | flag::EXCL, &payload, || format!("interfaces {name} and {peer}"))?;
+    Ok((made(name)?, made(peer)?))
 }
 
-fn links() -> Result<Vec<Interface>, Errno> {
-    open()?.dump(RTM_GETLINK, LinkHead::new_zeroed().as_bytes(), |payload| {
+/// The index of an interface that was made just now.
+fn made(name: &str) -> Result<u32> {
+    index_of(name)?.ok_or_else(|| Error::new("RTM_GETLINK", format!("interface {name}"), Errno::NODEV))
+}
+
+fn change(kind: u16, flags: u16, payload: &[u8], object: impl FnOnce() -> String) -> Result<()> {
+    let call = if kind == RTM_NEWADDR { "RTM_NEWADDR" } else { "RTM_NEWLINK" };
+    open()
+        .and_then(|mut netlink| netlink.change(kind, flags, payload))
+        .map_err(|errno| Error::new(call, object(), errno))
+}
+
+fn links() -> Result<Vec<Interface>> {
+    let read = |payload: &[u8]| {
         let (head, rest) = LinkHead::read_from_prefix(payload).ok()?;
         let (_, name) = attributes(rest).find(|(kind, _)| *kind == IFLA_IFNAME)?;
         let name = name.split(|b| *b == 0).next().unwrap_or_default();
@@ -122,7 +123,10 @@ fn links() -> Result<Vec<Interface>, Errno> {
             up: head.flags & IFF_UP != 0,
             addresses: Vec::new(),
         })
-    })
+    };
+    open()
+        .and_then(|mut netlink| netlink.dump(RTM_GETLINK, LinkHead::new_zeroed().as_bytes(), read))
+        .map_err(|errno| Error::new("RTM_GETLINK", "all interfaces", errno))
 }
 
 fn address_from(payload: &[u8]) -> Option<(u32, IpNet)> {
@@ -133,7 +137,7 @@ fn address_from(payload: &[u8]) -> Option<(u32, IpNet)> {
     Some((head.index, IpNet::new(address, head.prefix_length).ok()?))
 }
 
-pub(crate) fn open() -> Result<Netlink, Errno> {
+pub(crate) fn open() -> std::result::Result<Netlink, Errno> {
     Netlink::open(None)
 }
 

@@ -228,12 +228,6 @@ impl Writer {
         self
     }
 
-    /// Adds bytes as they are: the fixed head of a message inside a message.
-    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Writer {
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0
     }

@@ -118,7 +118,7 @@ impl Netns {
     pub fn new_private() -> Result<Netns, NetnsError> {
         on_scratch_thread(|| {
             unshare(UnshareFlags::NEWNET).map_err(|errno| NetnsError::Create { errno })?;
-            interface::set_up(interface::LOOPBACK).map_err(|errno| NetnsError::Create { errno })?;
+            interface::set_up(interface::LOOPBACK).map_err(|error| NetnsError::Create { errno: error.errno() })?;
             let made = Netns::current()?;
             Ok(Netns { name: format!("private:{}", made.inode), ..made })
         })

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::UnshareFlags;
 
-use crate::error::Explained;
+use crate::error::{Error, Explained};
 use crate::interface;
 use crate::netns::{Netns, NetnsError, on_scratch_thread, unshare};
 
@@ -47,11 +47,8 @@ pub enum SandboxError {
         errno: Errno,
     },
     /// Loopback could not be set up.
-    #[error("set loopback up: {}", Explained(*.errno))]
-    Loopback {
-        /// Why.
-        errno: Errno,
-    },
+    #[error(transparent)]
+    Loopback(#[from] Error),
     /// The new namespace could not be opened.
     #[error(transparent)]
     Netns(#[from] NetnsError),
@@ -76,7 +73,7 @@ fn enter() -> Result<Sandbox, SandboxError> {
         .map_err(|errno| SandboxError::Mount { kind: "private", path: "/".into(), errno })?;
     mount("bpf", BPFFS, c"mode=0755")?;
     mount("tmpfs", RUN, c"mode=0755")?;
-    interface::set_up(interface::LOOPBACK).map_err(|errno| SandboxError::Loopback { errno })?;
+    interface::set_up(interface::LOOPBACK)?;
     Ok(Sandbox { netns: Netns::current()?, bpffs: BPFFS.into(), scratch: RUN.into() })
 }
 

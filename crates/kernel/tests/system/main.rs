@@ -1,13 +1,20 @@
 //! What the kernel crate knows of the system around the hook, tried on a real kernel.
 
+mod children;
 mod namespaces;
 mod processes;
+mod routes;
 mod sockets;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use sklookup_kernel::signals::{Signal, Signals};
+
 fn main() {
-    let trials = [namespaces::trials(), processes::trials(), sockets::trials()];
+    // Before the first thread starts: a signal for the process goes to any thread that has not blocked it.
+    let signals = Signals::block(&[Signal::USR2]).expect("blocking a signal takes no rights");
+    let trials =
+        [namespaces::trials(), processes::trials(), children::trials(signals), sockets::trials(), routes::trials()];
     sklookup_testbed::main(trials.into_iter().flatten().collect());
 }
 
