@@ -1,0 +1,128 @@
+//! Starting commands, and signals.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::io::FdFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+use sklookup_kernel::process::{self, Process};
+use sklookup_kernel::signals::{Origin, Received, Signal, Signals, wait_readable};
+use sklookup_kernel::spawn::{Exit, SpawnError, User, become_subreaper, reap_orphans, spawn};
+use sklookup_testbed::{Trial, plain_trial, sandbox_trial};
+
+use crate::leaking;
+
+/// `signals` has SIGUSR2, blocked in every thread.
+pub(crate) fn trials(mut signals: Signals) -> Vec<Trial> {
+    vec![
+        plain_trial("a_command_ends_as_it_ended", || {
+            assert_eq!(shell("exit 3", None), Exit::Code(3));
+            assert_eq!(shell("kill -TERM $$", None), Exit::Signal(15));
+            assert_eq!((Exit::Code(3).shell_code(), Exit::Signal(15).shell_code()), (3, 143));
+        }),
+        plain_trial("a_command_that_is_not_there_is_told_from_one_that_may_not_run", || {
+            let missing = spawn(&words(&["no-such-command-anywhere"]), None).unwrap_err();
+            assert_eq!(
+                (missing.shell_code(), missing.to_string().as_str()),
+                (127, "no-such-command-anywhere: not found")
+            );
+            let denied = spawn(&words(&["/etc/passwd"]), None).unwrap_err();
+            assert!(matches!(denied, SpawnError::NotExecutable { .. }), "{denied}");
+            assert_eq!(denied.shell_code(), 126);
+        }),
+        plain_trial("no_fd_of_ours_reaches_a_command", || {
+            let _alone = leaking();
+            let leaked = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 50).unwrap();
+            rustix::io::fcntl_setfd(&leaked, FdFlags::empty()).unwrap();
+            let script = format!("test -e /proc/self/fd/{}", leaked.as_raw_fd());
+            let control = Command::new("sh").args(["-c", &script]).status().unwrap();
+            assert!(control.success(), "started without care, it has the fd");
+            assert_eq!(shell(&script, None), Exit::Code(1));
+            assert_eq!(
+                shell("test -e /proc/self/fd/0 -a -e /proc/self/fd/1 -a -e /proc/self/fd/2", None),
+                Exit::Code(0)
+            );
+        }),
+        plain_trial("a_command_starts_with_no_signal_blocked_or_pipe_ignored", || {
+            // On a thread of its own: what it blocks stays blocked.
+            std::thread::spawn(|| {
+                let _signals = Signals::block(&[Signal::TERM, Signal::INT]).unwrap();
+                let script = "grep -q '^SigBlk:.0000000000000000$' /proc/self/status && kill -PIPE $$";
+                assert_eq!(shell(script, None), Exit::Signal(13));
+            })
+            .join()
+            .unwrap();
+        }),
+        plain_trial("a_running_command_is_waited_for_by_its_fd", || {
+            let mut child = spawn(&words(&["sleep", "1000"]), None).unwrap();
+            assert_eq!(child.try_wait().unwrap(), None);
+            child.send(Signal::KILL).unwrap();
+            assert_eq!(wait_readable(&[child.as_fd()], None).unwrap(), [true]);
+            assert_eq!(child.wait().unwrap(), Exit::Signal(9));
+            child.send(Signal::KILL).unwrap();
+        }),
+        plain_trial("a_user_that_is_not_there_is_nobody", || {
+            assert_eq!(User::by_name("no-such-user-anywhere").unwrap(), None);
+            assert_eq!(User::by_name("with\0zero").unwrap(), None);
+            assert_eq!(User::by_name("root").unwrap().map(|user| (user.uid, user.gid)), Some((0, 0)));
+        }),
+        sandbox_trial("a_command_is_started_as_another_user_and_with_no_rights_of_ours", |_| {
+            let user = User::by_name("nobody").unwrap().expect("every system has nobody");
+            let script = format!(
+                "test \"$(id -u):$(id -g):$USER:$LOGNAME:$HOME\" = '{}:{}:nobody:nobody:{}' &&
+                 grep -q '^CapEff:.0000000000000000$' /proc/self/status && ! id -G | grep -qw 0",
+                user.uid,
+                user.gid,
+                user.home.to_str().unwrap()
+            );
+            assert_eq!(shell(&script, Some(&user)), Exit::Code(0));
+        }),
+        plain_trial("an_orphan_of_a_command_comes_to_us", || {
+            become_subreaper().unwrap();
+            // The shell leaves a process behind that lives until its input ends, and ends itself.
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+            let path = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
+            let mut child = spawn(&words(&["sh", "-c", "tail -n 1 <\"$0\" &", &path]), None).unwrap();
+            let before = process::descendants(child.pid());
+            assert_eq!(child.wait().unwrap(), Exit::Code(0));
+            let orphan = process::descendants(std::process::id())
+                .into_iter()
+                .find(|pid| Process::open(*pid).and_then(|it| it.command_line()).is_ok_and(|line| line[0] == "tail"));
+            let orphan = Process::open(orphan.unwrap_or_else(|| panic!("it was one of {before:?}"))).unwrap();
+            assert_eq!(orphan.parent().unwrap(), std::process::id());
+
+            drop(writer);
+            assert_eq!(wait_readable(&[orphan.as_fd()], None).unwrap(), [true]);
+            reap_orphans(&child);
+            assert!(!Path::new("/proc").join(orphan.pid().to_string()).exists());
+        }),
+        plain_trial("a_signal_that_was_sent_names_its_sender", move || {
+            assert_eq!(signals.next().unwrap(), None);
+            let mut sender = spawn(&words(&["sh", "-c", "kill -USR2 $PPID"]), None).unwrap();
+            assert_eq!(wait_readable(&[signals.as_fd()], None).unwrap(), [true]);
+            let origin = Origin::Process { pid: sender.pid() };
+            assert_eq!(signals.next().unwrap(), Some(Received { number: Signal::USR2.as_raw(), origin }));
+            assert_eq!(signals.next().unwrap(), None);
+            sender.wait().unwrap();
+        }),
+        plain_trial("waiting_ends_when_the_time_is_up", || {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+            let soon = Some(Duration::from_millis(1));
+            assert_eq!(wait_readable(&[reader.as_fd()], soon).unwrap(), [false]);
+            drop(writer);
+            assert_eq!(wait_readable(&[reader.as_fd()], soon).unwrap(), [true], "the other side is gone");
+        }),
+    ]
+}
+
+/// Runs a script to its end.
+fn shell(script: &str, user: Option<&User>) -> Exit {
+    spawn(&words(&["sh", "-c", script]), user).unwrap().wait().unwrap()
+}
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
