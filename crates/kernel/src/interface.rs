@@ -26,7 +26,7 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 
 const IFF_UP: u32 = 1;
-/// `IFA_F_NODAD`: usable at once, without asking the link whether someone else has the address.
+/// `IFA_F_NODAD`: the link is not asked whether someone else has the address.
 const IFA_F_NODAD: u8 = 2;
 
 /// An interface and what it is called.
@@ -73,7 +73,8 @@ pub fn set_up(index: u32) -> Result<()> {
     change(RTM_NEWLINK, 0, head.as_bytes(), || format!("interface {index} up"))
 }
 
-/// Gives an interface an address; an IPv6 address is usable at once.
+/// Gives an interface an address. An IPv6 address is not tried for duplicates, but its local route comes a moment later,
+/// from a kernel worker.
 pub fn add_address(index: u32, address: IpNet) -> Result<()> {
     let head = AddressHead {
         family: family_of(address.addr()),

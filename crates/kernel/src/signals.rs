@@ -75,7 +75,7 @@ impl Signals {
     }
 
     /// The next signal; `None`: none is waiting.
-    pub fn next(&mut self) -> Result<Option<Received>> {
+    pub fn read(&mut self) -> Result<Option<Received>> {
         let mut record = [0; size_of::<libc::signalfd_siginfo>()];
         match rustix::io::retry_on_intr(|| rustix::io::read(&self.fd, &mut record)) {
             Ok(_) => Ok(Record::read_from_prefix(&record).ok().map(|(record, _)| record.received())),

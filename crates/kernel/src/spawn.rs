@@ -7,10 +7,11 @@
 //! it makes system calls and touches no lock and no heap.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::{io, mem, ptr};
 
@@ -169,6 +170,8 @@ pub fn spawn(command: &[OsString], user: Option<&User>) -> Result<Child, SpawnEr
     let pid = match started {
         Ok(child) => child.id(),
         Err(Errno::NOENT | Errno::NOTDIR) => return Err(SpawnError::NotFound { command: name }),
+        // A directory of PATH that may not be searched gives EACCES for a command that is nowhere.
+        Err(Errno::ACCESS) if !exists(program) => return Err(SpawnError::NotFound { command: name }),
         // Out of processes or memory: nothing about the command.
         Err(errno @ (Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE)) => {
             return Err(Error::new("fork", name, errno).into());
@@ -281,6 +284,15 @@ fn close_on_exec_from(first: libc::c_uint) -> io::Result<()> {
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
     Ok(())
+}
+
+/// Whether a command is where exec looks for it, as far as we can see.
+fn exists(program: &OsStr) -> bool {
+    if program.as_bytes().contains(&b'/') {
+        return Path::new(program).exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
 }
 
 fn exit_of(status: &WaitIdStatus) -> Option<Exit> {

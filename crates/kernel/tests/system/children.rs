@@ -100,12 +100,12 @@ pub(crate) fn trials(mut signals: Signals) -> Vec<Trial> {
             assert!(!Path::new("/proc").join(orphan.pid().to_string()).exists());
         }),
         plain_trial("a_signal_that_was_sent_names_its_sender", move || {
-            assert_eq!(signals.next().unwrap(), None);
+            assert_eq!(signals.read().unwrap(), None);
             let mut sender = spawn(&words(&["sh", "-c", "kill -USR2 $PPID"]), None).unwrap();
             assert_eq!(wait_readable(&[signals.as_fd()], None).unwrap(), [true]);
             let origin = Origin::Process { pid: sender.pid() };
-            assert_eq!(signals.next().unwrap(), Some(Received { number: Signal::USR2.as_raw(), origin }));
-            assert_eq!(signals.next().unwrap(), None);
+            assert_eq!(signals.read().unwrap(), Some(Received { number: Signal::USR2.as_raw(), origin }));
+            assert_eq!(signals.read().unwrap(), None);
             sender.wait().unwrap();
         }),
         plain_trial("waiting_ends_when_the_time_is_up", || {
