@@ -1,0 +1,129 @@
+//! The command: waiting for what happens to it, passing signals on, and ending it.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use sklookup_kernel::process::Process;
+use sklookup_kernel::signals::{self, Origin, Received, Signal, Signals};
+use sklookup_kernel::spawn::{self, Exit};
+
+use crate::command::run::watch::Watch;
+use crate::output::Failure;
+
+/// What is passed on. Those that stop a job (`SIGTSTP` and its kin) are left alone: they reach the command by themselves
+/// or are meant for us, and stop us as they would anyone.
+const PASSED_ON: [Signal; 7] =
+    [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::WINCH];
+
+/// How long the command has to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A command that was started.
+#[derive(Debug)]
+pub struct Child<'a> {
+    command: spawn::Child,
+    signals: &'a mut Signals,
+    exit: Option<Exit>,
+}
+
+/// Makes the signals that concern us wait to be read.
+pub fn block_signals() -> Result<Signals, Failure> {
+    let mut all = PASSED_ON.to_vec();
+    all.push(Signal::CHILD);
+    Ok(Signals::block(&all)?)
+}
+
+/// The signal that came before there was a command to pass it to, if it means the end.
+pub fn told_to_end(signals: &mut Signals) -> Result<Option<i32>, Failure> {
+    let ends = [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT].map(Signal::as_raw);
+    let mut told = None;
+    while let Some(received) = signals.read()? {
+        told = told.or(ends.contains(&received.number).then_some(received.number));
+    }
+    Ok(told)
+}
+
+impl<'a> Child<'a> {
+    /// The command, and the signals that are for it.
+    pub fn new(command: spawn::Child, signals: &'a mut Signals) -> Child<'a> {
+        Child { command, signals, exit: None }
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.command.pid()
+    }
+
+    /// How it ended; `None`: it runs.
+    pub fn exit(&self) -> Option<Exit> {
+        self.exit
+    }
+
+    /// Waits until something happens, at most this long, and does what there is to do about it.
+    pub fn attend(&mut self, timeout: Duration, watch: &Watch<'_>) -> Result<(), Failure> {
+        let mut fds = vec![self.signals.as_fd()];
+        if self.exit.is_none() {
+            fds.push(self.command.as_fd());
+        }
+        signals::wait_readable(&fds, Some(timeout))?;
+        while let Some(received) = self.signals.read()? {
+            if received.number != Signal::CHILD.as_raw() {
+                self.pass_on(received, watch);
+            }
+        }
+        // SIGCHLD is one for many: whoever has ended is looked for each time.
+        spawn::reap_orphans(&self.command);
+        if self.exit.is_none() {
+            self.exit = self.command.try_wait()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the command and all that it started.
+    pub fn end(&mut self, watch: &Watch<'_>) -> Result<(), Failure> {
+        for signal in [Signal::TERM, Signal::KILL] {
+            let deadline = Instant::now() + GRACE;
+            for process in watch.processes() {
+                // Whoever has ended meanwhile needs no signal.
+                let _ = signals::send(process.as_fd(), signal);
+            }
+            while !watch.processes().is_empty() && Instant::now() < deadline {
+                self.attend(Duration::from_millis(20), watch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_on(&self, received: Received, watch: &Watch<'_>) {
+        let Some(signal) = Signal::from_named_raw(received.number) else { return };
+        let from_terminal = received.origin == Origin::Kernel;
+        if self.exit.is_none() {
+            // A key of the terminal reaches everyone in the foreground group without our help.
+            if !(from_terminal && group(self.pid()) == group(std::process::id())) {
+                let _ = self.command.send(signal);
+            }
+            return;
+        }
+        // Gone to the background: the signal is for the daemon, and its workers hear from it.
+        let own = std::process::id();
+        for process in watch.processes().iter().filter(|process| process.parent().is_ok_and(|parent| parent == own)) {
+            let _ = signals::send(process.as_fd(), signal);
+        }
+    }
+}
+
+/// The process group of a process, field 5 of its stat; the name before it may hold anything but ends at the last `)`.
+fn group(pid: u32) -> Option<u32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let fields = std::str::from_utf8(&stat[after_name..]).ok()?;
+    fields.split_whitespace().nth(2)?.parse().ok()
+}
+
+/// What people know a process by: its name and pid.
+pub fn described(pid: u32) -> String {
+    match Process::open(pid).and_then(|process| process.name()) {
+        Ok(name) => format!("{name} (pid {pid})"),
+        Err(_) => format!("pid {pid}"),
+    }
+}

@@ -1,0 +1,121 @@
+//! What a `run` changes in the namespace, and how it takes that back.
+
+use std::collections::BTreeSet;
+
+use sklookup_kernel::interface;
+use sklookup_policy::{Entry, Policy};
+use sklookup_steering::find::Found;
+use sklookup_steering::safety::Catch;
+use sklookup_steering::{Current, Error, Placement, State};
+
+use crate::args::Allow;
+use crate::command::apply::refuse;
+use crate::command::run::asked::Asked;
+use crate::output::{COULD_NOT, Failure, Said};
+
+/// The bindings and the label of a `run` in a namespace.
+#[derive(Debug)]
+pub struct Steering<'a> {
+    state: &'a State,
+    asked: &'a Asked,
+}
+
+impl<'a> Steering<'a> {
+    /// Nothing is changed yet.
+    pub fn new(state: &'a State, asked: &'a Asked) -> Steering<'a> {
+        Steering { state, asked }
+    }
+
+    /// Makes sure that the bindings can be applied, so that a server is not started in vain.
+    ///
+    /// They are held against what is applied, and a generation without them, but with the empty label, is put into
+    /// effect: rights, bpffs, kernel and verifier show what they are worth, and no packet sees a difference.
+    ///
+    /// # Errors
+    /// Everything that stands against it. What a catch would have refused and was allowed is answered, to be said.
+    pub fn prove(&self, allow: &Allow) -> Result<Vec<Said>, Failure> {
+        let mut caught = Vec::new();
+        let label = Placement { label: self.asked.label.clone(), members: Vec::new() };
+        let proved = self.state.commit(&[label], &mut |current| {
+            let new = Policy::new(self.with_ours(current)).map_err(Error::Policy)?;
+            self.interfaces(&new)?;
+            caught = self.state.review(current.policy, &new, false, &[])?;
+            if caught.iter().any(|catch| !allow.allow.contains(&catch.hazard)) {
+                // The words are chosen below.
+                return Err(Error::Refused(String::new()));
+            }
+            Ok(current.policy.entries().to_vec())
+        });
+        let (allowed, refusals): (Vec<Catch>, Vec<Catch>) =
+            caught.into_iter().partition(|catch| allow.allow.contains(&catch.hazard));
+        if !refusals.is_empty() {
+            return Err(Failure { exit: COULD_NOT, said: refuse(&refusals) });
+        }
+        proved?;
+        Ok(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message))).collect())
+    }
+
+    /// Puts the bindings into effect, with the sockets in their label before the first packet comes.
+    pub fn begin(&self, sockets: Vec<Found>) -> Result<(), Error> {
+        self.state.commit(&[self.placement(sockets)], &mut |current| Ok(self.with_ours(current)))?;
+        Ok(())
+    }
+
+    /// Puts other sockets into the label; false where somebody has taken the bindings away.
+    pub fn replace(&self, sockets: Vec<Found>) -> Result<bool, Error> {
+        let applied = self.is_applied()?;
+        if applied {
+            self.state.register(self.placement(sockets))?;
+        }
+        Ok(applied)
+    }
+
+    /// Takes everything back that was added; the rest, and what others added meanwhile, stays.
+    pub fn end(&self) -> Result<(), Error> {
+        match self.state.unregister(&self.asked.label, &|_| true) {
+            // Never begun, or taken away by somebody else.
+            Ok(_) | Err(Error::NoLabel { .. } | Error::NotLoaded { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if self.is_applied()? {
+            self.state.commit(&[], &mut |current| Ok(self.without_ours(current)))?;
+        }
+        self.state.unload_if_idle()?;
+        Ok(())
+    }
+
+    /// Whether anything in effect is ours.
+    fn is_applied(&self) -> Result<bool, Error> {
+        let Some(generation) = self.state.generation()? else { return Ok(false) };
+        Ok(generation.record.labels.contains(&self.asked.label)
+            || generation.record.policy.entries().iter().any(|entry| entry.owner == Some(self.asked.owner)))
+    }
+
+    fn without_ours(&self, current: &Current<'_>) -> Vec<Entry> {
+        current.policy.entries().iter().filter(|entry| entry.owner != Some(self.asked.owner)).cloned().collect()
+    }
+
+    fn with_ours(&self, current: &Current<'_>) -> Vec<Entry> {
+        let mut entries = self.without_ours(current);
+        entries.extend(self.asked.entries.iter().cloned());
+        entries
+    }
+
+    fn placement(&self, sockets: Vec<Found>) -> Placement {
+        Placement { label: self.asked.label.clone(), members: sockets.into_iter().map(|found| found.member).collect() }
+    }
+
+    /// Makes sure that the namespace has every interface that a policy names.
+    fn interfaces(&self, policy: &Policy) -> Result<(), Error> {
+        let names: Vec<_> = policy.interfaces().iter().cloned().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let there: BTreeSet<String> =
+            self.state.netns().run(interface::list)??.into_iter().map(|interface| interface.name).collect();
+        match names.into_iter().find(|name| !there.contains(name.as_str())) {
+            Some(interface) => Err(Error::Interface { interface, netns: self.state.netns().describe().to_owned() }),
+            None => Ok(()),
+        }
+    }
+}
