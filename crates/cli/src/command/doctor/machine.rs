@@ -1,0 +1,206 @@
+//! Who we are here, where state can lie, and what is there already.
+
+use std::path::Path;
+
+use sklookup_kernel::bpffs::{Kind, Status, is_bpffs, status};
+use sklookup_kernel::caps::{Cap, Caps, in_initial_user_namespace};
+use sklookup_kernel::{Errno, Netns, effective_uid};
+use sklookup_policy::Policy;
+use sklookup_steering::State;
+use sklookup_steering::safety::Hazard;
+use sklookup_steering::status::{Status as Steered, Steering};
+
+use super::{Check, Verdict};
+use crate::command::status::in_words;
+
+/// The most programs that the kernel lets be attached to a namespace.
+const MOST_PROGRAMS: usize = 64;
+
+/// Files that a commit of a large policy has open at once, with room to spare.
+const FILES_NEEDED: u64 = 512;
+
+/// Capabilities, and which verifier our programs meet.
+pub(super) fn rights() -> Vec<Check> {
+    let caps = match Caps::effective() {
+        Ok(caps) => caps,
+        Err(error) => return vec![Check::new("capabilities", Verdict::Unseen, error.to_string())],
+    };
+    let mut checks = Vec::new();
+    if in_initial_user_namespace() == Some(false) {
+        checks.push(
+            Check::new(
+                "user namespace",
+                Verdict::Broken,
+                "not the first one: bpf(2) counts no capability of any other",
+            )
+            .mend("run sklookup on the host, with --netns and the pid of a process in here"),
+        );
+    }
+    let wanted = [
+        (Cap::Bpf, Verdict::Broken, "maps and programs"),
+        (Cap::NetAdmin, Verdict::Broken, "sockmaps, and attaching to a namespace"),
+        (Cap::SysPtrace, Verdict::Poor, "registering sockets of other users' processes"),
+        (Cap::DacReadSearch, Verdict::Poor, "listing the sockets of other users' processes"),
+        (Cap::SysAdmin, Verdict::Poor, "mounting a bpffs, and looking into other network namespaces"),
+    ];
+    for (cap, result, what) in wanted {
+        checks.push(match caps.has(cap) {
+            true => Check::new(cap.to_string(), Verdict::Fine, format!("held: {what}")),
+            false => Check::new(cap.to_string(), result, format!("missing: {what}")).mend("sudo sklookup doctor"),
+        });
+    }
+    checks.push(match caps.has(Cap::Perfmon) {
+        true => {
+            Check::new("verifier", Verdict::Fine, "CAP_PERFMON held: programs are not hardened against speculation")
+        }
+        false => Check::new(
+            "verifier",
+            Verdict::Poor,
+            "CAP_PERFMON missing: programs are hardened against speculation, and a packet costs nearly twice as much",
+        )
+        .mend("grant CAP_PERFMON to who loads policies"),
+    });
+    checks
+}
+
+/// Whether state can lie where it is looked for.
+pub(super) fn bpffs(path: &Path) -> Vec<Check> {
+    let mount = format!("mount -t bpf -o mode=0711 bpf {}", path.display());
+    let check = |result, found: String| Check::new("bpffs", result, format!("{}: {found}", path.display()));
+    match is_bpffs(path) {
+        Ok(true) => {}
+        Ok(false) => return vec![check(Verdict::Broken, "no bpf file system is mounted there".to_owned()).mend(mount)],
+        Err(error) if error.errno() == Errno::NOENT => {
+            return vec![check(Verdict::Broken, "there is no such directory".to_owned()).mend(mount)];
+        }
+        Err(error) => return vec![check(Verdict::Unseen, error.to_string())],
+    }
+    match status(path) {
+        Ok(found) => vec![mounted(path, &found, effective_uid())],
+        Err(error) => vec![check(Verdict::Unseen, error.to_string())],
+    }
+}
+
+fn mounted(path: &Path, found: &Status, me: u32) -> Check {
+    let Status { mode, uid, .. } = *found;
+    let ours = path.join("sklookup");
+    let check = |result, found: String| {
+        Check::new("bpffs", result, format!("{}: mode {:04o}, owner {uid}{found}", path.display(), mode & 0o7777))
+    };
+    match status(&ours) {
+        Ok(state) if state.kind != Kind::Directory || ![0, me].contains(&state.uid) => {
+            let found = format!("; {} belongs to user {}, and is not trusted", ours.display(), state.uid);
+            return check(Verdict::Broken, found).mend(format!("rm -r {}", ours.display()));
+        }
+        _ => {}
+    }
+    if me != 0 && uid != me {
+        return check(Verdict::Broken, format!("; user {me} can't keep a state there"))
+            .mend(format!("mount -t bpf -o mode=0700,uid={me} bpf DIR, then --bpffs DIR; or sudo"));
+    }
+    if mode & 0o002 != 0 {
+        return check(Verdict::Poor, "; any user can make directories there, also ours before we do".to_owned())
+            .mend(format!("chmod 0711 {}", path.display()));
+    }
+    check(Verdict::Fine, String::new())
+}
+
+/// Whether a policy of many labels fits under the limit of open files.
+pub(super) fn open_files() -> Option<Check> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let limit = soft_limit(&limits)?;
+    let check = |result, found: &str| Check::new("open files", result, format!("at most {limit}{found}"));
+    Some(match limit < FILES_NEEDED {
+        false => check(Verdict::Fine, ""),
+        true => {
+            check(Verdict::Poor, ": too few to load a policy of many labels").mend(format!("ulimit -n {FILES_NEEDED}"))
+        }
+    })
+}
+
+/// The soft limit in the text of `/proc/PID/limits`.
+fn soft_limit(limits: &str) -> Option<u64> {
+    let value = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
+    if value == "unlimited" { Some(u64::MAX) } else { value.parse().ok() }
+}
+
+/// Who else is on the hook.
+pub(super) fn programs(netns: &Netns) -> Vec<Check> {
+    const WHAT: &str = "programs on the hook";
+    let status = Steered::without_steering(netns);
+    let Some(programs) = &status.programs else {
+        let why = status.unseen.first().map(|unseen| unseen.why.clone()).unwrap_or_default();
+        return vec![Check::new(WHAT, Verdict::Unseen, why)];
+    };
+    if programs.len() >= MOST_PROGRAMS {
+        let found = format!("{}, the most the kernel allows", programs.len());
+        return vec![Check::new(WHAT, Verdict::Poor, found).mend("bpftool link list netns")];
+    }
+    let listed: Vec<String> = programs.iter().map(in_words).collect();
+    let found = if listed.is_empty() { "none".to_owned() } else { listed.join("; ") };
+    vec![Check::new(WHAT, Verdict::Fine, found)]
+}
+
+/// What is applied, whether it is whole, and whether packets for it arrive.
+pub(super) fn state(state: &State) -> Vec<Check> {
+    const WHAT: &str = "applied policy";
+    let status = match state.status() {
+        Ok(status) => status,
+        Err(error) => {
+            let check = Check::new(WHAT, Verdict::Broken, error.to_string());
+            return vec![Check { mend: error.help(), ..check }];
+        }
+    };
+    let in_effect = match &status.steering {
+        Steering::Nothing => return vec![Check::new(WHAT, Verdict::Fine, "none: nothing is steered here")],
+        Steering::Hidden { .. } => {
+            let why = status.unseen.last().map(|unseen| unseen.why.clone()).unwrap_or_default();
+            return vec![Check::new(WHAT, Verdict::Unseen, why)];
+        }
+        Steering::Live(in_effect) => in_effect,
+    };
+    let policy = &in_effect.record.policy;
+    let found = format!("generation {}, {} bindings", in_effect.generation, policy.len());
+    let wrong = status.findings().len();
+    let mut checks = vec![match wrong {
+        0 => Check::new(WHAT, Verdict::Fine, found),
+        _ => {
+            Check::new(WHAT, Verdict::Poor, format!("{found}, {wrong} things dead or missing")).mend("sklookup status")
+        }
+    }];
+    checks.extend(routes(state, policy));
+    checks
+}
+
+/// Prefixes that are steered and not delivered to this machine.
+fn routes(state: &State, policy: &Policy) -> Vec<Check> {
+    const WHAT: &str = "local routes";
+    // As if all of it were to be applied now.
+    let catches = match state.review(&Policy::default(), policy, false, &[]) {
+        Ok(catches) => catches,
+        Err(error) => return vec![Check::new(WHAT, Verdict::Unseen, error.to_string())],
+    };
+    let missing: Vec<Check> = catches
+        .into_iter()
+        .filter(|catch| catch.hazard == Hazard::NotLocal)
+        .map(|catch| Check { mend: catch.help, ..Check::new(WHAT, Verdict::Poor, catch.message) })
+        .collect();
+    if missing.is_empty() {
+        return vec![Check::new(WHAT, Verdict::Fine, "every steered prefix is delivered to this machine")];
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_the_soft_one() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(soft_limit(limits), Some(1024));
+        assert_eq!(soft_limit("Max open files            unlimited  unlimited  files"), Some(u64::MAX));
+        assert_eq!(soft_limit("nothing of the kind"), None);
+    }
+}

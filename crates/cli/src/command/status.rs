@@ -1,0 +1,326 @@
+//! `status`: what is in effect, what is wrong with it, and what could not be seen.
+
+use std::fmt::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use sklookup_compiler::{Counts, Family};
+use sklookup_policy::Entry;
+use sklookup_steering::add;
+use sklookup_steering::status::{
+    Attached, Finding, Health, InEffect, LabelStatus, SocketOwner, SocketStatus, Status, Steering, Unseen,
+};
+
+use crate::args::Global;
+use crate::command::list::{described, table};
+use crate::context::{existing_state, netns};
+use crate::counts;
+use crate::escape::printable;
+use crate::output::{Answer, COULD_NOT, Failure, NO, Said, YES};
+
+/// How many bindings are shown here; more are `list`'s.
+const SHOWN: usize = 30;
+
+pub fn status(global: &Global) -> Result<Answer, Failure> {
+    let status = match existing_state(global)? {
+        Some(state) => state.status()?,
+        None => Status::without_steering(&netns(global)?),
+    };
+    let findings = status.findings();
+    let exit = match &status.steering {
+        Steering::Hidden { .. } => COULD_NOT,
+        _ if !findings.is_empty() => NO,
+        _ => YES,
+    };
+    // Either is long where there are many bindings, and only one is printed.
+    let answer = match global.json {
+        true => Answer::yes("", document(&status, &findings)),
+        false => Answer::yes(text(&status), json!({})),
+    };
+    let said = findings.into_iter().map(|finding| Said::with_help(finding.message, finding.help));
+    Ok(answer.exit(exit).saying(said))
+}
+
+fn document(status: &Status, findings: &[Finding]) -> Value {
+    let findings: Vec<Value> =
+        findings.iter().map(|finding| json!({ "message": finding.message, "help": finding.help })).collect();
+    let programs = status.programs.as_ref().map(|programs| programs.iter().map(program).collect::<Vec<Value>>());
+    let unseen: Vec<Value> =
+        status.unseen.iter().map(|unseen| json!({ "what": unseen.what, "why": unseen.why })).collect();
+    let (steering, id) = match &status.steering {
+        Steering::Nothing => ("none", None),
+        Steering::Hidden { generation } => ("hidden", *generation),
+        Steering::Live(in_effect) => ("live", Some(in_effect.generation)),
+    };
+    let mut document = json!({
+        "netns": { "name": status.netns, "inode": status.inode },
+        "steering": steering,
+        "generation": id,
+        "programs": programs,
+        "litter": status.litter,
+        "unseen": unseen,
+        "findings": findings,
+    });
+    let Some(in_effect) = status.in_effect() else { return document };
+    let interfaces = in_effect.interfaces.iter().map(|interface| {
+        json!({ "name": interface.name.to_string(), "index-applied": interface.applied, "index-now": interface.now })
+    });
+    let runs =
+        in_effect.runs.iter().map(|run| json!({ "pid": run.owner.pid, "bindings": run.bindings, "alive": run.alive }));
+    document["policy"] = policy(in_effect);
+    document["counts"] = counts::json(&total(in_effect));
+    document["labels"] = in_effect.labels.iter().map(label).collect();
+    document["bindings"] = bindings(in_effect).map(|(entry, counts)| described(entry, counts)).collect();
+    document["interfaces"] = interfaces.collect();
+    document["runs"] = runs.collect();
+    document
+}
+
+fn policy(in_effect: &InEffect) -> Value {
+    let InEffect { link, record, digest, .. } = in_effect;
+    json!({
+        "parent": record.parent,
+        "link": link,
+        "time": record.time,
+        "writer": record.writer,
+        "strategy": record.strategy.to_string(),
+        "why": record.why,
+        "digest": digest,
+    })
+}
+
+fn label(label: &LabelStatus) -> Value {
+    let missing: Vec<Value> = label
+        .missing
+        .iter()
+        .map(|(protocol, family)| json!({ "protocol": protocol.to_string(), "family": name(*family) }))
+        .collect();
+    let sockets: Vec<Value> = label
+        .sockets
+        .iter()
+        .map(|socket| {
+            json!({
+                "protocol": socket.slot.protocol.to_string(),
+                "family": name(socket.slot.family),
+                "member": socket.slot.member,
+                "cookie": socket.slot.cookie.to_string(),
+                "local": socket.local.map(|local| local.to_string()),
+                "processes": socket.owners.iter().map(|owner| {
+                    json!({ "pid": owner.pid, "name": owner.name, "unit": owner.unit })
+                }).collect::<Vec<Value>>(),
+                "selectable": match socket.health {
+                    Health::Selectable => Some(true),
+                    Health::Dead(_) => Some(false),
+                    Health::Unknown => None,
+                },
+                "why": match &socket.health {
+                    Health::Dead(why) => Some(why),
+                    Health::Selectable | Health::Unknown => None,
+                },
+            })
+        })
+        .collect();
+    json!({
+        "label": label.label.to_string(),
+        "bindings": label.bindings,
+        "counts": counts::json(&label.counts),
+        "sockets": sockets,
+        "missing": missing,
+    })
+}
+
+/// A program on the hook, for machines.
+pub fn program(program: &Attached) -> Value {
+    let mut fields = json!({ "id": program.id, "ours": program.ours, "name": null, "tag": null, "uid": null });
+    if let Some(info) = &program.info {
+        fields["name"] = json!(info.name);
+        fields["tag"] = json!(hex(&info.tag));
+        fields["uid"] = json!(info.created_by_uid);
+    }
+    fields
+}
+
+fn text(status: &Status) -> String {
+    let mut text = String::new();
+    write(&mut text, status).expect("a String takes all");
+    text
+}
+
+fn write(text: &mut String, status: &Status) -> std::fmt::Result {
+    writeln!(text, "netns       {} (inode {})", printable(&status.netns), status.inode)?;
+    match &status.steering {
+        Steering::Nothing => writeln!(text, "steering    nothing is steered here")?,
+        Steering::Hidden { generation: Some(id) } => {
+            writeln!(text, "steering    generation {id} is in effect; what it does can't be seen")?;
+        }
+        Steering::Hidden { generation: None } => writeln!(text, "steering    can't be seen")?,
+        Steering::Live(in_effect) => write_in_effect(text, in_effect)?,
+    }
+    match status.programs.as_deref() {
+        None | Some([]) => {}
+        Some(programs) => {
+            writeln!(text, "\nprograms on the hook, in the order in which they run")?;
+            for program in programs {
+                writeln!(text, "  {}", in_words(program))?;
+            }
+        }
+    }
+    if !status.litter.is_empty() {
+        writeln!(
+            text,
+            "\nleft by commands that were killed (the next change sweeps it up): {}",
+            status.litter.join(" ")
+        )?;
+    }
+    for Unseen { what, why } in &status.unseen {
+        writeln!(text, "\nnot seen: {what}: {}", printable(why))?;
+    }
+    Ok(())
+}
+
+fn write_in_effect(text: &mut String, in_effect: &InEffect) -> std::fmt::Result {
+    let InEffect { link, generation, record, digest, .. } = in_effect;
+    let link = link.map(|id| format!(" under link {id}")).unwrap_or_default();
+    writeln!(
+        text,
+        "generation  {generation}{link}, put in effect {} by sklookup {}",
+        ago(record.time),
+        printable(&record.writer)
+    )?;
+    let (bindings, labels) = (record.policy.len(), in_effect.labels.len());
+    writeln!(text, "policy      {bindings} bindings, {labels} labels, sha256 {}", &digest[..digest.len().min(16)])?;
+    writeln!(text, "compiled    {}: {}", record.strategy, printable(&record.why))?;
+    writeln!(text, "counted     {}", counts::text(&total(in_effect)))?;
+    for label in &in_effect.labels {
+        let named = match label.bindings {
+            0 => "no binding names it".to_owned(),
+            1 => format!("1 binding, {}", counts::text(&label.counts)),
+            many => format!("{many} bindings, {}", counts::text(&label.counts)),
+        };
+        writeln!(text, "\n{}  ({named})", label.label)?;
+        for row in rows(&label.sockets) {
+            writeln!(text, "  {row}")?;
+        }
+        for (protocol, family) in &label.missing {
+            writeln!(text, "  {protocol} {}  NO SOCKET", name(*family))?;
+        }
+    }
+    if (1..=SHOWN).contains(&bindings) {
+        let listed: Vec<_> = self::bindings(in_effect).collect();
+        writeln!(text, "\nbindings")?;
+        for line in table(&listed).lines() {
+            writeln!(text, "  {line}")?;
+        }
+    } else if bindings > SHOWN {
+        writeln!(text, "\nbindings    `sklookup list` lists them")?;
+    }
+    if !in_effect.interfaces.is_empty() {
+        writeln!(text, "\ninterfaces")?;
+    }
+    for interface in &in_effect.interfaces {
+        let now = match interface.now {
+            Some(now) if now == interface.applied => String::new(),
+            Some(now) => format!("; NOW ANOTHER DEVICE, index {now}"),
+            None => "; GONE".to_owned(),
+        };
+        writeln!(text, "  {} (index {}{now})", printable(interface.name.as_str()), interface.applied)?;
+    }
+    for run in &in_effect.runs {
+        let state = if run.alive { "running" } else { "ENDED" };
+        writeln!(text, "\nrun         pid {}, {state}, {} bindings of its own", run.owner.pid, run.bindings)?;
+    }
+    Ok(())
+}
+
+/// A line for each socket: a dual-stack one stands in two slots, and is one socket all the same.
+fn rows(sockets: &[SocketStatus]) -> Vec<String> {
+    let mut rows: Vec<(&SocketStatus, Vec<&str>)> = Vec::new();
+    for socket in sockets {
+        let same = rows.iter_mut().find(|(row, _)| {
+            (row.slot.cookie, row.slot.protocol, &row.health)
+                == (socket.slot.cookie, socket.slot.protocol, &socket.health)
+        });
+        match same {
+            Some((_, families)) => families.push(name(socket.slot.family)),
+            None => rows.push((socket, vec![name(socket.slot.family)])),
+        }
+    }
+    rows.into_iter()
+        .map(|(socket, families)| {
+            let local = socket.local.map_or_else(|| "-".to_owned(), |local| local.to_string());
+            let health = match &socket.health {
+                Health::Selectable | Health::Unknown => String::new(),
+                Health::Dead(why) => format!("  DEAD: {}", printable(why)),
+            };
+            let (protocol, cookie) = (socket.slot.protocol, socket.slot.cookie);
+            format!("{protocol} {}  {local}  {}  cookie {cookie}{health}", families.join("+"), owners(&socket.owners))
+        })
+        .collect()
+}
+
+fn owners(owners: &[SocketOwner]) -> String {
+    const NAMED: usize = 3;
+    let mut named: Vec<String> = owners
+        .iter()
+        .take(NAMED)
+        .map(|owner| {
+            let unit = owner.unit.as_ref().map(|unit| format!(" of {unit}")).unwrap_or_default();
+            printable(&format!("{} (pid {}{unit})", owner.name, owner.pid))
+        })
+        .collect();
+    if owners.len() > NAMED {
+        named.push(format!("{} more", owners.len() - NAMED));
+    }
+    if named.is_empty() { "owner unknown".to_owned() } else { named.join(", ") }
+}
+
+/// A program on the hook, for people.
+pub fn in_words(program: &Attached) -> String {
+    let whose = if program.ours { "this policy" } else { "not of this policy" };
+    match &program.info {
+        Some(info) => format!(
+            "{}  {whose}: {} (tag {}, loaded by user {})",
+            program.id,
+            if info.name.is_empty() { "without a name".to_owned() } else { printable(&info.name) },
+            hex(&info.tag),
+            info.created_by_uid
+        ),
+        None => format!("{}  {whose}", program.id),
+    }
+}
+
+fn bindings(in_effect: &InEffect) -> impl Iterator<Item = (&Entry, &Counts)> {
+    in_effect.record.policy.entries().iter().zip(&in_effect.counts)
+}
+
+fn total(in_effect: &InEffect) -> Counts {
+    in_effect.counts.iter().fold(Counts::default(), |mut sum, counts| {
+        add(&mut sum, counts);
+        sum
+    })
+}
+
+fn name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// How long ago a time was, in the largest unit that fits: nobody has to know the time zone.
+fn ago(time: u64) -> String {
+    let then = UNIX_EPOCH + Duration::from_secs(time);
+    // A clock that was set back makes the past look like the future.
+    let seconds = SystemTime::now().duration_since(then).unwrap_or_default().as_secs();
+    const UNITS: [(u64, &str); 4] = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    let unit = UNITS.into_iter().find(|(length, _)| seconds >= *length);
+    match unit.map(|(length, name)| (seconds / length, name)) {
+        None => "just now".to_owned(),
+        Some((1, name)) => format!("1 {name} ago"),
+        Some((number, name)) => format!("{number} {name}s ago"),
+    }
+}

@@ -1,0 +1,118 @@
+//! What is dead or missing, in sentences.
+
+use sklookup_compiler::Family;
+use sklookup_policy::{Binding, Outcome, WhenEmpty};
+
+use super::{Health, InEffect, InterfaceStatus, LabelStatus, Status};
+
+/// Something dead or missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl Status {
+    /// Everything dead or missing that could be seen.
+    pub fn findings(&self) -> Vec<Finding> {
+        let Some(in_effect) = self.in_effect() else { return Vec::new() };
+        let mut findings = Vec::new();
+        for label in &in_effect.labels {
+            dead_sockets(label, &mut findings);
+            missing_sockets(in_effect, label, &mut findings);
+        }
+        findings.extend(in_effect.interfaces.iter().filter_map(drift));
+        for run in in_effect.runs.iter().filter(|run| !run.alive) {
+            findings.push(Finding {
+                message: format!(
+                    "the `run` of pid {} has ended without removing its {}",
+                    run.owner.pid,
+                    counted(run.bindings, "binding")
+                ),
+                help: "the next command that changes something removes them".to_owned(),
+            });
+        }
+        findings
+    }
+}
+
+fn dead_sockets(label: &LabelStatus, findings: &mut Vec<Finding>) {
+    let mut told = Vec::new();
+    for socket in &label.sockets {
+        let Health::Dead(why) = &socket.health else { continue };
+        // A dual-stack socket stands in two slots.
+        if told.contains(&(socket.slot.cookie, why)) {
+            continue;
+        }
+        told.push((socket.slot.cookie, why));
+        let place = socket.local.map_or_else(|| format!("of cookie {}", socket.slot.cookie), |local| local.to_string());
+        findings.push(Finding {
+            message: format!(
+                "label {}: the {} socket {place} gets no packets: {why}",
+                label.label, socket.slot.protocol
+            ),
+            help: format!("sklookup register {} --pid PID", label.label),
+        });
+    }
+}
+
+fn missing_sockets(in_effect: &InEffect, label: &LabelStatus, findings: &mut Vec<Finding>) {
+    for &(protocol, family) in &label.missing {
+        let concerned = |binding: &&Binding| {
+            binding.label() == Some(&label.label)
+                && binding.protocol == protocol
+                && Family::from(&binding.destination) == family
+        };
+        let bindings = in_effect.record.policy.entries().iter().map(|entry| &entry.binding).filter(concerned);
+        let (mut refused, mut passed) = (0, 0);
+        for binding in bindings {
+            match binding.outcome {
+                Outcome::Steer { when_empty: WhenEmpty::Pass, .. } => passed += 1,
+                _ => refused += 1,
+            }
+        }
+        let fate = match (refused, passed) {
+            (_, 0) => "packets are refused",
+            (0, _) => "packets go on to the regular lookup",
+            _ => "packets are refused or go on to the regular lookup, as each binding says",
+        };
+        let family = in_words(family);
+        findings.push(Finding {
+            message: format!(
+                "label {}: no socket for {protocol} over {family}, which {} steered to it: {fate}",
+                label.label,
+                match refused + passed {
+                    1 => "1 binding has".to_owned(),
+                    many => format!("{many} bindings have"),
+                }
+            ),
+            help: format!("sklookup register {} --pid PID", label.label),
+        });
+    }
+}
+
+fn drift(interface: &InterfaceStatus) -> Option<Finding> {
+    let InterfaceStatus { name, applied, now } = interface;
+    let message = match now {
+        Some(now) if now == applied => return None,
+        Some(now) => format!(
+            "interface {name}: made again since the policy was applied: bindings match the device that had index \
+             {applied}, and the name now means {now}"
+        ),
+        None => format!("interface {name}: there is none of this name any more (it had index {applied})"),
+    };
+    Some(Finding { message, help: "once it is there, apply the policy again".to_owned() })
+}
+
+fn in_words(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

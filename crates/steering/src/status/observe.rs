@@ -1,0 +1,310 @@
+//! Looking: at the state, the sockets, the processes, the hook. Nothing is changed and no lock is taken.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::AsFd;
+
+use sklookup_compiler::{Counts, Family};
+use sklookup_kernel::process::{self, Owners, Process};
+use sklookup_kernel::sock_diag::{Entry, SockDiag, State as SocketState};
+use sklookup_kernel::{Errno, Link, Netns, bpffs, interface, program_info_by_id, socket};
+use sklookup_policy::{Interface, Label, Owner, Policy, Protocol};
+
+use super::{
+    Attached, Health, InEffect, InterfaceStatus, LabelStatus, RunStatus, SocketOwner, SocketStatus, Status, Steering,
+    Unseen,
+};
+use crate::commit::is_alive;
+use crate::counters::add;
+use crate::error::Error;
+use crate::find::protocol;
+use crate::record::digest;
+use crate::registration::Registered;
+use crate::state::{Generation, PATIENCE, State, generation_id};
+use crate::wait::Deadline;
+
+impl State {
+    /// What can be seen of the steering of the namespace.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Newer`], [`Error::Untrusted`], or a call that failed for another reason than rights.
+    pub fn status(&self) -> Result<Status, Error> {
+        let mut status = Status::without_steering(self.netns());
+        match self.seen() {
+            Ok(None) => {}
+            Ok(Some(seen)) => {
+                let in_effect = self.in_effect(seen, &mut status.unseen)?;
+                status.litter = self.litter(in_effect.generation, in_effect.record.parent);
+                status.steering = Steering::Live(Box::new(in_effect));
+            }
+            Err(error) if is_want_of_rights(&error) => {
+                // The link decides; for who may not open it there is a hint.
+                let generation = self.live().ok().flatten().map(|live| live.id);
+                status.steering = Steering::Hidden { generation };
+                status.unseen.push(Unseen {
+                    what: "what is steered",
+                    why: format!("{error}; only the owner of the state can read it"),
+                });
+            }
+            Err(error) => return Err(error),
+        }
+        let ours = match &status.steering {
+            Steering::Nothing => None,
+            Steering::Hidden { generation } => *generation,
+            Steering::Live(in_effect) => Some(in_effect.generation),
+        };
+        for program in status.programs.iter_mut().flatten() {
+            program.ours = ours == Some(program.id);
+        }
+        Ok(status)
+    }
+
+    /// A generation with its counts and what was registered while it was live.
+    fn seen(&self) -> Result<Option<Seen>, Error> {
+        let mut deadline = Deadline::after(PATIENCE);
+        loop {
+            let Some((generation, counts)) = self.counted()? else { return Ok(None) };
+            let registered = generation
+                .record
+                .labels
+                .iter()
+                .map(|label| Ok((label.clone(), generation.live.registered(label)?)))
+                .collect::<Result<Vec<_>, Error>>();
+            // Swept away meanwhile, its labels would look empty.
+            if self.live()?.is_some_and(|live| live.id == generation.live.id) {
+                return Ok(Some(Seen { generation, counts, registered: registered? }));
+            }
+            if deadline.passed() {
+                let netns = self.netns().describe().to_owned();
+                return Err(Error::Contended { netns, seconds: deadline.seconds() });
+            }
+        }
+    }
+
+    fn in_effect(&self, seen: Seen, unseen: &mut Vec<Unseen>) -> Result<InEffect, Error> {
+        let Seen { generation: Generation { live, record, .. }, counts, registered } = seen;
+        let sockets = self.sockets(&registered, unseen);
+        let labels = labels(&record.policy, &counts, registered, sockets.as_ref());
+        let interfaces = match self.interface_indices(&record.interfaces) {
+            Ok(interfaces) => interfaces,
+            Err(error) => {
+                unseen.push(Unseen { what: "the interfaces of the namespace", why: error.to_string() });
+                Vec::new()
+            }
+        };
+        let mut owned: BTreeMap<Owner, usize> = BTreeMap::new();
+        for owner in record.policy.entries().iter().filter_map(|entry| entry.owner) {
+            *owned.entry(owner).or_default() += 1;
+        }
+        let runs =
+            owned.into_iter().map(|(owner, bindings)| RunStatus { owner, bindings, alive: is_alive(owner) }).collect();
+        Ok(InEffect {
+            link: live.link.as_ref().map(Link::info).transpose()?.map(|info| info.id),
+            generation: live.id,
+            digest: digest(&record.policy),
+            counts,
+            labels,
+            interfaces,
+            runs,
+            record,
+        })
+    }
+
+    /// What is known of the registered sockets; `None` if the namespace's sockets can't be seen.
+    fn sockets(&self, registered: &[(Label, Vec<Registered>)], unseen: &mut Vec<Unseen>) -> Option<Sockets> {
+        let cookies: BTreeSet<u64> =
+            registered.iter().flat_map(|(_, slots)| slots).map(|registered| registered.cookie).collect();
+        if cookies.is_empty() {
+            return Some(Sockets::default());
+        }
+        let entries = match self.netns().run(|| entries(&cookies)).map_err(Error::from).flatten() {
+            Ok(entries) => entries,
+            Err(error) => {
+                unseen.push(Unseen { what: "the sockets of the namespace", why: error.to_string() });
+                return None;
+            }
+        };
+        let inodes = entries.values().map(|entry| entry.inode).collect();
+        let owners = process::owners(&inodes);
+        let nameless = entries.values().any(|entry| !owners.of.contains_key(&entry.inode));
+        if nameless && owners.hidden > 0 {
+            unseen.push(Unseen {
+                what: "whose sockets some are",
+                why: format!(
+                    "{} processes of others can't be looked at; that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                    owners.hidden
+                ),
+            });
+        }
+        Some(Sockets { entries, owners })
+    }
+
+    fn interface_indices(&self, applied: &BTreeMap<Interface, u32>) -> Result<Vec<InterfaceStatus>, Error> {
+        if applied.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.netns().run(interface::list)??;
+        let now: HashMap<&str, u32> = now.iter().map(|interface| (interface.name.as_str(), interface.index)).collect();
+        let status = |(name, &applied): (&Interface, &u32)| InterfaceStatus {
+            name: name.clone(),
+            applied,
+            now: now.get(name.as_str()).copied(),
+        };
+        Ok(applied.iter().map(status).collect())
+    }
+
+    /// Generations that are neither live nor the parent of the live one, and that nobody holds.
+    fn litter(&self, live: u32, parent: u32) -> Vec<String> {
+        // Who may not list the state has no business with its litter.
+        let names = bpffs::open_dir(self.dir()).and_then(|dir| bpffs::list(dir.as_fd())).unwrap_or_default();
+        let forsaken = |name: &String| {
+            let needed = generation_id(name).is_none_or(|id| id == live || id == parent);
+            !needed
+                && bpffs::open_dir(&self.dir().join(name))
+                    .and_then(|dir| bpffs::lock_holder(dir.as_fd()))
+                    .is_ok_and(|holder| holder.is_none())
+        };
+        names.into_iter().filter(forsaken).collect()
+    }
+}
+
+impl Status {
+    /// What can be seen of a namespace that has no state of ours.
+    pub fn without_steering(netns: &Netns) -> Status {
+        let mut unseen = Vec::new();
+        let programs = match Link::query(netns.as_fd()) {
+            Ok(ids) => Some(ids.into_iter().map(|id| attached(id, &mut unseen)).collect()),
+            Err(error) => {
+                let why = match error.errno() {
+                    Errno::PERM => format!("{error}; that takes CAP_NET_ADMIN"),
+                    _ => error.to_string(),
+                };
+                unseen.push(Unseen { what: "the programs attached to the namespace", why });
+                None
+            }
+        };
+        Status {
+            netns: netns.describe().to_owned(),
+            inode: netns.inode(),
+            steering: Steering::Nothing,
+            programs,
+            litter: Vec::new(),
+            unseen,
+        }
+    }
+}
+
+/// What was read of a generation while it was live.
+struct Seen {
+    generation: Generation,
+    counts: Vec<Counts>,
+    registered: Vec<(Label, Vec<Registered>)>,
+}
+
+/// Registered sockets that are in the namespace's tables, by cookie, and who has them.
+#[derive(Default)]
+struct Sockets {
+    entries: HashMap<u64, Entry>,
+    owners: Owners,
+}
+
+impl Sockets {
+    fn status(&self, slot: Registered) -> SocketStatus {
+        let Some(entry) = self.entries.get(&slot.cookie) else {
+            let why = match slot.protocol {
+                Protocol::Tcp => "it does not listen any more",
+                Protocol::Udp => "it is not bound any more",
+            };
+            return SocketStatus { slot, local: None, owners: Vec::new(), health: Health::Dead(why.to_owned()) };
+        };
+        let owners = self.owners.of.get(&entry.inode).into_iter().flatten().map(|process| SocketOwner {
+            pid: process.pid,
+            name: process.name.clone(),
+            unit: Process::open(process.pid).and_then(|process| process.unit()).ok().flatten(),
+        });
+        SocketStatus { slot, local: Some(entry.local), owners: owners.collect(), health: health(slot, entry) }
+    }
+}
+
+/// Looks for sockets by their cookies; those that can be selected are found first.
+fn entries(cookies: &BTreeSet<u64>) -> Result<HashMap<u64, Entry>, Error> {
+    let mut diag = SockDiag::open()?;
+    let wanted = |entries: Vec<Entry>| {
+        entries.into_iter().filter(|entry| cookies.contains(&entry.cookie)).map(|entry| (entry.cookie, entry))
+    };
+    let mut found: HashMap<u64, Entry> = wanted(diag.listeners()?).collect();
+    // A busy server has 100,000 connections: they are asked about only when a socket is missing.
+    if found.len() < cookies.len() {
+        for protocol in [socket::Protocol::Udp, socket::Protocol::Tcp] {
+            found.extend(wanted(diag.dump(protocol, &[SocketState::Connected])?));
+        }
+    }
+    Ok(found)
+}
+
+fn health(slot: Registered, entry: &Entry) -> Health {
+    let dead = |why: String| Health::Dead(why);
+    if protocol(entry.protocol) != slot.protocol {
+        return dead(format!("it is a {} socket", entry.protocol));
+    }
+    match (slot.family, entry.ipv6) {
+        (Family::V4, true) if entry.v6only => return dead("it takes no IPv4 packets".to_owned()),
+        (Family::V6, false) => return dead("it takes no IPv6 packets".to_owned()),
+        _ => {}
+    }
+    match entry.state {
+        SocketState::Listening | SocketState::Unconnected => Health::Selectable,
+        SocketState::Connected => dead(format!("it is connected to {}", entry.remote)),
+        SocketState::Other(_) => dead("it is being closed".to_owned()),
+    }
+}
+
+fn labels(
+    policy: &Policy,
+    counts: &[Counts],
+    registered: Vec<(Label, Vec<Registered>)>,
+    sockets: Option<&Sockets>,
+) -> Vec<LabelStatus> {
+    #[derive(Default)]
+    struct Sum {
+        bindings: usize,
+        counts: Counts,
+        needs: BTreeSet<(Protocol, Family)>,
+    }
+    let mut sums: HashMap<&Label, Sum> = HashMap::new();
+    for (entry, counts) in policy.entries().iter().zip(counts) {
+        let Some(label) = entry.binding.label() else { continue };
+        let sum = sums.entry(label).or_default();
+        sum.bindings += 1;
+        add(&mut sum.counts, counts);
+        sum.needs.insert((entry.binding.protocol, Family::from(&entry.binding.destination)));
+    }
+    let status = |(label, slots): (Label, Vec<Registered>)| {
+        let Sum { bindings, counts, needs } = sums.remove(&label).unwrap_or_default();
+        let socket = |slot| match sockets {
+            Some(sockets) => sockets.status(slot),
+            None => SocketStatus { slot, local: None, owners: Vec::new(), health: Health::Unknown },
+        };
+        let sockets: Vec<SocketStatus> = slots.into_iter().map(socket).collect();
+        let served = |packets| sockets.iter().any(|socket| socket.serves(packets));
+        let missing = needs.into_iter().filter(|packets| !served(*packets)).collect();
+        LabelStatus { label, bindings, counts, sockets, missing }
+    };
+    registered.into_iter().map(status).collect()
+}
+
+fn attached(id: u32, unseen: &mut Vec<Unseen>) -> Attached {
+    const WHAT: &str = "names of the programs attached";
+    let info = program_info_by_id(id)
+        .inspect_err(|error| {
+            // One that is gone again has nothing to show.
+            if error.errno() == Errno::PERM && !unseen.iter().any(|unseen| unseen.what == WHAT) {
+                unseen.push(Unseen { what: WHAT, why: format!("{error}; that takes CAP_SYS_ADMIN") });
+            }
+        })
+        .ok();
+    Attached { id, ours: false, info }
+}
+
+fn is_want_of_rights(error: &Error) -> bool {
+    matches!(error, Error::Kernel(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS))
+}
