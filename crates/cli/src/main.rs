@@ -1,2 +1,64 @@
-//! The `sklookup` command.
-fn main() {}
+//! The `sklookup` command: parse, validate, act, print.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod command;
+mod context;
+mod counts;
+mod escape;
+mod output;
+mod render;
+mod socket_match;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::{Cli, Command};
+use crate::output::{Answer, COULD_NOT, Failure, Said};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let global = &cli.global;
+    let (name, result) = match &cli.command {
+        // These two print while they work, and have exit statuses of their own.
+        Command::Run(args) => return command::run::run(global, args),
+        Command::Demo(_) => return command::demo::demo(global),
+        Command::Check(args) => ("check", command::check::check(args)),
+        Command::Diff(args) => ("diff", command::diff::diff(global, args)),
+        Command::Apply(args) => ("apply", command::apply::apply(global, args)),
+        Command::Bind(args) => ("bind", command::bind::bind(global, args)),
+        Command::Unbind(args) => ("unbind", command::bind::unbind(global, args)),
+        Command::Register(args) => ("register", command::register::register(global, args)),
+        Command::Unregister(args) => ("unregister", command::register::unregister(global, args)),
+        Command::Status(_) => ("status", command::status::status(global)),
+        Command::List(args) => ("list", command::list::list(global, args)),
+        Command::Export => ("export", command::export::export(global)),
+        Command::Unload(args) => ("unload", command::unload::unload(global, args)),
+        Command::Doctor => ("doctor", command::doctor::doctor(global)),
+        Command::Completions(args) => ("completions", command::completions::completions(args)),
+        Command::Man => ("man", command::completions::man()),
+    };
+    output::finish(name, global.json, result)
+}
+
+/// What can't be parsed: clap's message, and a JSON document if one was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if json && !asked {
+        let message = error.to_string();
+        let message = message.trim_start_matches("error: ").trim_end();
+        let failure = Failure { exit: COULD_NOT, said: vec![Said::with_help(message, "sklookup --help")] };
+        return output::finish("", true, Err::<Answer, _>(failure));
+    }
+    // Nobody reads any more: a quiet end.
+    let _ = error.print();
+    // clap answers 2 for what it can't parse and 0 for help that was asked for, as we do.
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(COULD_NOT))
+}

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::{io, mem, ptr};
 
 use rustix::io::Errno;
@@ -48,6 +48,15 @@ impl Exit {
             Exit::Signal(number) => 128 + number,
         }
     }
+}
+
+/// Where the standard output of a command goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdout {
+    /// To ours.
+    Inherited,
+    /// To our standard error: ours is for something else.
+    ToStderr,
 }
 
 /// Why a command was not started.
@@ -148,11 +157,16 @@ impl User {
 /// # Panics
 ///
 /// When `command` is empty.
-pub fn spawn(command: &[OsString], user: Option<&User>) -> Result<Child, SpawnError> {
+pub fn spawn(command: &[OsString], user: Option<&User>, stdout: Stdout) -> Result<Child, SpawnError> {
     let (program, arguments) = command.split_first().expect("a command has a name");
     let name = program.to_string_lossy().into_owned();
     let mut starter = Command::new(program);
     starter.args(arguments);
+    if stdout == Stdout::ToStderr {
+        let stderr = io::stderr().as_fd().try_clone_to_owned();
+        // Whoever closed our standard error wants to hear nothing.
+        starter.stdout(stderr.map_or_else(|_| Stdio::null(), Stdio::from));
+    }
     if let Some(user) = user {
         // Asked before: after the fork its EPERM would look like one of the command.
         if let Some(&cap) = caps::missing(&[Cap::SetUid, Cap::SetGid])?.first() {

@@ -1,1 +1,33 @@
-//! (under construction)
+//! The control plane: what is applied to a network namespace, and how that changes.
+//!
+//! There is no daemon. A [`State`] is a directory in bpffs per namespace, whose pinned link decides which **generation**
+//! is in effect: a compiled policy, its counters and its labels' sockets. [`State::commit`] makes a generation and puts it in
+//! effect with one system call; killed at any instruction, a command leaves the old generation or the new one. [`State::register`]
+//! puts sockets under a label, in all generations at once. [`safety`] knows what a policy would take from whom.
+//!
+//! The protocol, who locks what and why, is in `ARCHITECTURE.md`; the layout in `docs/state.md`.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod commit;
+mod counters;
+mod error;
+pub mod find;
+mod lock;
+mod machine;
+mod record;
+mod registration;
+pub mod safety;
+mod state;
+pub mod status;
+mod sweep;
+mod wait;
+
+pub use commit::{Committed, Current, EditFn, is_alive};
+pub use counters::add;
+pub use error::Error;
+pub use record::{Record, STATE_VERSION, digest};
+pub use registration::{Member, Placement, Registered};
+pub use state::{Generation, Live, State};
+pub use status::Status;

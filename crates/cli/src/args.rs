@@ -1,0 +1,346 @@
+//! What can be typed. Parsing has no side effects; the parser, `--help` and the completions read this one definition.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sklookup_policy::{Label, Protocol};
+use sklookup_steering::safety::Hazard;
+
+/// Where a bpf file system is expected.
+pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
+
+/// Put a server on a whole prefix, a port range, or every port: programmable socket lookup for Linux.
+#[derive(Debug, Parser)]
+#[command(name = "sklookup", version, max_term_width = 110, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "\
+Examples:
+  sudo sklookup run --bind 'tcp 127.7.0.0/16 80' -- python3 -m http.server 8080
+  sklookup check policy.toml --packet 'tcp 198.51.100.9:40000 > 192.0.2.7:80'
+  sudo sklookup apply policy.toml
+  sudo sklookup register web --pid 4242
+  sudo sklookup status
+
+Exit status: 0 done or yes, 1 the answer is no, 2 could not. `run` ends as its command ended.")]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The network namespace: a path (has a `/`), a pid (digits) or a name of `ip netns`; left out: this one
+    #[arg(long, global = true, value_name = "NETNS")]
+    pub netns: Option<String>,
+    /// Where the bpf file system with the state is mounted
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_BPFFS)]
+    pub bpffs: PathBuf,
+    /// Print one JSON document (docs/json.md), on failure too
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a server and steer traffic to it for as long as it runs
+    Run(Run),
+    /// A guided tour with real servers, in a namespace of its own
+    Demo(Demo),
+    /// Say everything that is wrong with a policy, or what it does to a packet
+    Check(Check),
+    /// Say what applying a policy would change
+    Diff(Diff),
+    /// Put a policy into effect in place of the applied one
+    Apply(Apply),
+    /// Add bindings to the applied policy
+    Bind(Bind),
+    /// Remove bindings from the applied policy
+    Unbind(Unbind),
+    /// Put sockets of a running process under a label
+    Register(Register),
+    /// Take sockets out of a label
+    Unregister(Unregister),
+    /// Show what is in effect: labels, sockets, processes, counters
+    Status(Status),
+    /// List bindings
+    List(List),
+    /// Print the applied policy as a policy file
+    Export,
+    /// Take steering away from the namespace
+    Unload(Unload),
+    /// Say whether steering can work here, and what to mend
+    Doctor,
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Start a server and steer traffic to it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The command runs as it would alone; sklookup waits until it (or a process it starts) listens, puts its socket in the
+place that --bind asks for, follows it when it opens its socket again, and removes all of it at the end.
+
+Examples:
+  # Every address of 127.7.0.0/16, ports 8000 to 8999, one unmodified server:
+  sudo sklookup run --bind 'tcp 127.7.0.0/16 8000-8999' -- python3 -m http.server 8080
+  # Two bindings; the server runs as an ordinary user:
+  sudo sklookup run --user www-data --bind 'tcp 192.0.2.0/24 80,443' --bind 'tcp 2001:db8::/64 80,443' -- ./server
+  # The server listens on several ports: say which one is meant
+  sudo sklookup run --bind 'tcp 127.7.0.0/16 80' --match 'tcp 127.0.0.1:8080' -- ./server
+
+Exit status: that of the command; 125 if sklookup failed, 126 if the command can't be run, 127 if it is not found,
+128+N if it was ended by signal N.")]
+pub struct Run {
+    /// What the server gets: `tcp|udp|tcp,udp DEST[,DEST] [PORTS] [from SRC] [dev IF] [when-empty pass|refuse]`
+    #[arg(long = "bind", short = 'b', value_name = "BINDING", required = true)]
+    pub bindings: Vec<String>,
+    /// Which of its sockets is meant: `tcp ADDR:PORT`, `tcp :PORT` or `udp ...`
+    #[arg(long = "match", short = 'm', value_name = "SOCKET")]
+    pub matches: Vec<SocketMatch>,
+    /// How long to wait until it listens, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub timeout: u64,
+    /// Start it as this user
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    #[command(flatten)]
+    pub allow: Allow,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// A guided tour.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It makes a network namespace and a bpf file system of its own, starts real servers in it and connects to them. Nothing
+outside is touched and nothing is left behind. It needs root.
+
+Example:
+  sudo sklookup demo")]
+pub struct Demo {}
+
+/// Say everything that is wrong with a policy.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs no rights and no BPF.
+
+Examples:
+  sklookup check policy.toml
+  sklookup check policy.toml --packet 'tcp 198.51.100.9:40000 > 192.0.2.7:80'
+  sklookup check - --packet tcp 198.51.100.9:40000 to 192.0.2.7:80 dev eth0 < policy.toml
+
+Exit status: 0 the policy is right (with --packet: a binding takes the packet), 1 it is wrong (no binding takes it),
+2 it could not be read.")]
+pub struct Check {
+    /// The policy file; `-` for standard input
+    pub file: PathBuf,
+    /// Say what the policy does to this packet: `tcp|udp SRC:PORT > DST:PORT [dev IF]`; `to` may stand for `>`
+    #[arg(long, value_name = "PACKET", num_args = 1..)]
+    pub packet: Vec<String>,
+}
+
+/// Say what applying a policy would change.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo sklookup diff policy.toml         against what is applied
+  sklookup diff old.toml new.toml        needs no rights
+
+Exit status: 0 nothing would change, 1 something would, 2 could not say.")]
+pub struct Diff {
+    /// One file: it against the applied policy. Two files: the first is the old one
+    #[arg(num_args = 1..=2, required = true, value_name = "[OLD] NEW")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Put a policy into effect.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The whole policy changes at once: each packet sees the old one or the new one. Bindings of a `run` that is alive stay.
+Labels without a socket are fine: register sockets before or after.
+
+Examples:
+  sudo sklookup apply policy.toml
+  sudo sklookup apply policy.toml --dry-run
+  sudo sklookup export | sudo sklookup apply -
+
+Exit status: 0 done, 1 a safety catch refused it, 2 it is wrong or could not be applied.")]
+pub struct Apply {
+    /// The policy file; `-` for standard input
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub edit: EditFlags,
+}
+
+/// Add bindings.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo sklookup bind web tcp 192.0.2.0/24 80,443,8000-8999
+  sudo sklookup bind pass tcp 192.0.2.1 22
+  sudo sklookup bind game udp 2001:db8::/64 '*' from 2001:db8:1::/48 dev eth0 when-empty pass
+
+Exit status: 0 done, 1 a safety catch refused it, 2 it is wrong or could not be applied.")]
+pub struct Bind {
+    /// `LABEL|pass|refuse tcp|udp|tcp,udp DEST[,DEST] [PORTS] [from SRC[,SRC]] [dev IF] [when-empty pass|refuse]`
+    #[arg(required = true, value_name = "BINDING", num_args = 1..)]
+    pub words: Vec<String>,
+    #[command(flatten)]
+    pub edit: EditFlags,
+}
+
+/// Remove bindings.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Written as for `bind`; every binding it stands for must be applied.
+
+Example:
+  sudo sklookup unbind web tcp 192.0.2.0/24 80,443,8000-8999
+
+Exit status: 0 done, 1 one of them is not applied (nothing was removed), 2 could not.")]
+pub struct Unbind {
+    /// The bindings, as for `bind`
+    #[arg(required = true, value_name = "BINDING", num_args = 1..)]
+    pub words: Vec<String>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What every command that adds bindings takes.
+#[derive(Debug, Args)]
+pub struct EditFlags {
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub allow: Allow,
+}
+
+/// Overrides of the safety catches.
+#[derive(Debug, Args)]
+pub struct Allow {
+    /// Override a safety catch: ssh, empty, shrink, not-local, takeover, ephemeral
+    #[arg(long, value_name = "CATCH", value_delimiter = ',')]
+    pub allow: Vec<Hazard>,
+}
+
+/// Put sockets under a label.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Only TCP listeners and unconnected UDP sockets can be registered. Registering again replaces the sockets of the same
+protocol and family at once. A reuseport group is registered whole.
+
+Examples:
+  sudo sklookup register web --pid 4242
+  sudo sklookup register web --pid 4242 --match 'tcp 127.0.0.1:8080'
+  # in a systemd unit with Sockets=: the sockets it passes
+  ExecStartPre=sklookup register web --listen-fds")]
+pub struct Register {
+    /// The label
+    pub label: Label,
+    /// The process whose sockets are meant
+    #[arg(long, value_name = "PID", required_unless_present = "listen_fds", conflicts_with = "listen_fds")]
+    pub pid: Option<u32>,
+    /// Take the sockets that systemd passes (LISTEN_FDS); LISTEN_PID and LISTEN_FDNAMES are honoured
+    #[arg(long)]
+    pub listen_fds: bool,
+    /// Which of its sockets are meant: `tcp ADDR:PORT`, `tcp :PORT`, `udp ...`
+    #[arg(long = "match", short = 'm', value_name = "SOCKET")]
+    pub matches: Vec<SocketMatch>,
+}
+
+/// Take sockets out of a label.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo sklookup unregister web
+  sudo sklookup unregister web --protocol udp
+
+Exit status: 0 done (also if the socket had closed by itself), 1 there is no such label, 2 could not.")]
+pub struct Unregister {
+    /// The label
+    pub label: Label,
+    /// Only sockets of this protocol
+    #[arg(long, value_name = "tcp|udp")]
+    pub protocol: Option<Protocol>,
+    /// Only sockets for packets of this family
+    #[arg(long, value_name = "ipv4|ipv6")]
+    pub family: Option<FamilyArg>,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[allow(missing_docs)]
+pub enum FamilyArg {
+    Ipv4,
+    Ipv6,
+}
+
+/// Show what is in effect.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Counters are runs of the hook, not connections.
+
+Exit status: 0 all is well, 1 something is dead or missing, 2 could not say.")]
+pub struct Status {}
+
+/// List bindings.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Filters may be given together; all must hold.
+
+Examples:
+  sudo sklookup list
+  sudo sklookup list --label web --protocol tcp
+  sudo sklookup list --to 192.0.2.0/25 --port 443
+
+Exit status: 0 at least one binding, 1 none, 2 could not.")]
+pub struct List {
+    /// Only bindings of this label
+    #[arg(long)]
+    pub label: Option<Label>,
+    /// Only bindings of this protocol
+    #[arg(long, value_name = "tcp|udp")]
+    pub protocol: Option<Protocol>,
+    /// Only bindings whose destination overlaps this prefix
+    #[arg(long, value_name = "PREFIX")]
+    pub to: Option<String>,
+    /// Only bindings that take this port
+    #[arg(long)]
+    pub port: Option<u16>,
+}
+
+/// Take steering away.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+New connections find their sockets by the regular lookup again; established ones go on. Nothing is left in bpffs.
+
+Example:
+  sudo sklookup unload --netns blue")]
+pub struct Unload {
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Print completions.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sklookup completions bash > /etc/bash_completion.d/sklookup")]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+pub use crate::socket_match::SocketMatch;

@@ -1,0 +1,49 @@
+//! `bind` and `unbind`: single bindings of the applied policy.
+
+use std::collections::HashSet;
+
+use sklookup_policy::{Binding, Entry, Origin, parse_binding};
+use sklookup_steering::Error;
+
+use crate::args::{Allow, Bind, EditFlags, Global, Unbind};
+use crate::command::apply::change;
+use crate::context::state;
+use crate::output::{Answer, Failure, Said};
+
+pub fn bind(global: &Global, args: &Bind) -> Result<Answer, Failure> {
+    let added = parse(&args.words, "bind")?;
+    let state = state(global)?;
+    change(&state, &args.edit, false, &mut |current| {
+        Ok(current.policy.entries().iter().chain(&added).cloned().collect())
+    })
+}
+
+pub fn unbind(global: &Global, args: &Unbind) -> Result<Answer, Failure> {
+    let removed = parse(&args.words, "unbind")?;
+    let removed: Vec<Binding> = removed.into_iter().map(|entry| entry.binding).collect();
+    let state = state(global)?;
+    let flags = EditFlags { dry_run: args.dry_run, allow: Allow { allow: Vec::new() } };
+    let mut missing = Vec::new();
+    let result = change(&state, &flags, false, &mut |current| {
+        let own = || current.policy.entries().iter().filter(|entry| entry.owner.is_none());
+        let applied: HashSet<&Binding> = own().map(|entry| &entry.binding).collect();
+        missing = removed.iter().filter(|binding| !applied.contains(binding)).cloned().collect();
+        if !missing.is_empty() {
+            return Err(Error::Refused(String::new()));
+        }
+        let gone: HashSet<&Binding> = removed.iter().collect();
+        let stays = |entry: &&Entry| entry.owner.is_some() || !gone.contains(&entry.binding);
+        Ok(current.policy.entries().iter().filter(stays).cloned().collect())
+    });
+    if missing.is_empty() {
+        return result;
+    }
+    let said = missing.iter().map(|binding| Said::with_help(format!("`{binding}` is not applied"), "sklookup list"));
+    Err(Failure { exit: crate::output::NO, said: said.collect() })
+}
+
+fn parse(words: &[String], command: &str) -> Result<Vec<Entry>, Failure> {
+    let line = words.join(" ");
+    parse_binding(&line, Origin::Command(format!("sklookup {command} {line}").into()))
+        .map_err(|problem| Failure::new(Said { message: problem.message, help: problem.help, place: None }))
+}

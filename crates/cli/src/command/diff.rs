@@ -1,0 +1,37 @@
+//! `diff`: what applying a policy would change.
+
+use serde_json::json;
+use sklookup_policy::{Policy, difference};
+
+use crate::args::{Diff, Global};
+use crate::context::{existing_state, read_policy};
+use crate::output::{Answer, COULD_NOT, Failure, NO, YES};
+use crate::render;
+
+pub fn diff(global: &Global, args: &Diff) -> Result<Answer, Failure> {
+    let read = |path| -> Result<Policy, Failure> {
+        Policy::new(read_policy(path, COULD_NOT)?).map_err(|problems| Failure::problems(COULD_NOT, &problems))
+    };
+    let (old, new) = match args.files.as_slice() {
+        [old, new] => (read(old)?, read(new)?),
+        [new] => (applied(global)?, read(new)?),
+        _ => unreachable!("one or two files"),
+    };
+    let difference = difference(&old, &new);
+    let (text, changes) = render::difference(&difference);
+    let json = json!({
+        "changes": changes,
+        "added": difference.added.len(),
+        "removed": difference.removed.len(),
+        "changed": difference.changed.len(),
+    });
+    Ok(Answer::yes(text, json).exit(if difference.is_empty() { YES } else { NO }))
+}
+
+/// What is applied, without what belongs to a living `run`: `apply` leaves that alone.
+fn applied(global: &Global) -> Result<Policy, Failure> {
+    let Some(state) = existing_state(global)? else { return Ok(Policy::default()) };
+    let Some(generation) = state.generation()? else { return Ok(Policy::default()) };
+    let entries = generation.record.policy.entries().iter().filter(|entry| entry.owner.is_none()).cloned().collect();
+    Policy::new(entries).map_err(|problems| Failure::problems(COULD_NOT, &problems))
+}

@@ -1,0 +1,15 @@
+//! One file a command: it takes what was parsed, and gives an answer or says why not.
+
+pub mod apply;
+pub mod bind;
+pub mod check;
+pub mod completions;
+pub mod demo;
+pub mod diff;
+pub mod doctor;
+pub mod export;
+pub mod list;
+pub mod register;
+pub mod run;
+pub mod status;
+pub mod unload;

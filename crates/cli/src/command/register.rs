@@ -1,0 +1,155 @@
+//! `register` and `unregister`: sockets of running processes.
+
+use serde_json::{Value, json};
+use sklookup_compiler::Family;
+use sklookup_kernel::listen_fds::{self, FIRST};
+use sklookup_kernel::process::Process;
+use sklookup_steering::find::{Ambiguous, Found, Rejected, Search, one_service};
+use sklookup_steering::{Error, Placement, State};
+
+use crate::args::{FamilyArg, Global, Register, Unregister};
+use crate::context::state;
+use crate::output::{Answer, Failure, NO, Said};
+use crate::socket_match::SocketMatch;
+
+pub fn register(global: &Global, args: &Register) -> Result<Answer, Failure> {
+    let state = state(global)?;
+    let search = match args.pid {
+        Some(pid) => Search::processes(&[Process::open(pid).map_err(Error::from)?], state.netns())?,
+        None => passed(args, &state)?,
+    };
+    let whose = args.pid.map_or_else(|| "the passed fds".to_owned(), |pid| format!("pid {pid}"));
+    let found = choose(search, &args.matches, &whose)?;
+    let sockets: Vec<Value> = found.iter().map(described).collect();
+    let mut text = String::new();
+    for found in &found {
+        text.push_str(&format!("{}: {} {}\n", args.label, found.member.protocol, found.local));
+    }
+    let members = found.into_iter().map(|found| found.member).collect();
+    let placement = Placement { label: args.label.clone(), members };
+    let left_out = placement.left_out();
+    state.register(placement)?;
+    let named = state.generation()?.is_some_and(|live| live.record.policy.labels().contains(&args.label));
+    let more = (left_out > 0).then(|| {
+        Said::new(format!(
+            "label {}: {left_out} sockets of the group have no slot of their own; the kernel spreads over the whole group all \
+             the same, until those registered have all closed",
+            args.label
+        ))
+    });
+    let unnamed = (!named).then(|| {
+        Said::with_help(
+            format!("no binding names {} yet", args.label),
+            format!("sklookup bind {} tcp PREFIX PORTS", args.label),
+        )
+    });
+    let json = json!({ "label": args.label.to_string(), "sockets": sockets, "named-by-a-binding": named });
+    Ok(Answer::yes(text, json).saying(more).saying(unnamed))
+}
+
+pub fn unregister(global: &Global, args: &Unregister) -> Result<Answer, Failure> {
+    let state = state(global)?;
+    let family = args.family.map(|family| match family {
+        FamilyArg::Ipv4 => Family::V4,
+        FamilyArg::Ipv6 => Family::V6,
+    });
+    let emptied = state.unregister(&args.label, &|registered| {
+        args.protocol.is_none_or(|protocol| protocol == registered.protocol)
+            && family.is_none_or(|family| family == registered.family)
+    });
+    match emptied {
+        Ok(emptied) => {
+            let text = match emptied {
+                0 => format!("{}: no socket was left\n", args.label),
+                slots => format!("{}: {slots} slots emptied\n", args.label),
+            };
+            Ok(Answer::yes(text, json!({ "label": args.label.to_string(), "emptied": emptied })))
+        }
+        Err(error @ (Error::NoLabel { .. } | Error::NotLoaded { .. })) => {
+            Err(Failure { exit: NO, ..Failure::from(error) })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The sockets that a service manager passed to us: those named like the label, or all if none is.
+fn passed(args: &Register, state: &State) -> Result<Search, Failure> {
+    let fds = listen_fds::passed().map_err(|error| {
+        Failure::new(Said::with_help(error.to_string(), "--listen-fds is for ExecStartPre= of a unit with Sockets="))
+    })?;
+    let label = args.label.to_string();
+    let named = fds.iter().any(|fd| fd.name == label);
+    let fds = fds.into_iter().filter(|fd| !named || fd.name == label).map(|fd| fd.fd).collect();
+    Ok(Search::given(fds, FIRST, state.netns())?)
+}
+
+/// The sockets that are meant: those that match, and one service at that.
+pub fn choose(search: Search, matches: &[SocketMatch], whose: &str) -> Result<Vec<Found>, Failure> {
+    let meant = |found: &Found| {
+        matches.is_empty() || matches.iter().any(|socket| socket.describes(found.member.protocol, found.local))
+    };
+    let (meant, others): (Vec<Found>, Vec<Found>) = search.found.into_iter().partition(meant);
+    if meant.is_empty() {
+        return Err(Failure::new(nothing_found(&others, &search.rejected, matches, whose)));
+    }
+    one_service(&meant).map_err(|ambiguous| Failure::new(several(&ambiguous, whose)))?;
+    Ok(meant)
+}
+
+fn nothing_found(others: &[Found], rejected: &[Rejected], matches: &[SocketMatch], whose: &str) -> Said {
+    const SHOWN: usize = 10;
+    let mut help: Vec<String> = others
+        .iter()
+        .map(|found| format!("it has {} {}, which --match does not describe", found.member.protocol, found.local))
+        .chain(rejected.iter().map(|rejected| format!("fd {}: {}", rejected.fd, rejected.why)))
+        .collect();
+    let more = help.len().saturating_sub(SHOWN);
+    help.truncate(SHOWN);
+    if more > 0 {
+        help.push(format!("and {more} more"));
+    }
+    if help.is_empty() {
+        help.push("it has no socket at all in this network namespace; for another: --netns".to_owned());
+    }
+    let wanted = if matches.is_empty() {
+        "no TCP listener and no unconnected UDP socket".to_owned()
+    } else {
+        let matches: Vec<String> = matches.iter().map(|socket| format!("`{socket}`")).collect();
+        format!("no socket that matches {}", matches.join(" or "))
+    };
+    Said::with_help(format!("{whose}: {wanted}"), help.join("\n"))
+}
+
+/// Several services: which is meant only the user knows.
+pub fn several(ambiguous: &Ambiguous, whose: &str) -> Said {
+    let matches: Vec<String> =
+        ambiguous.candidates.iter().map(|(protocol, local)| format!("--match '{protocol} {local}'")).collect();
+    Said::with_help(
+        format!("{whose}: {} sockets could be meant; say which", ambiguous.candidates.len()),
+        matches.join("\n"),
+    )
+}
+
+/// A socket that was found, for machines.
+pub fn described(found: &Found) -> Value {
+    let families: Vec<&str> = found
+        .member
+        .families
+        .iter()
+        .map(|family| match family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        })
+        .collect();
+    let mut fields = json!({
+        "protocol": found.member.protocol.to_string(),
+        "local": found.local.to_string(),
+        "families": families,
+        "cookie": found.member.cookie.to_string(),
+    });
+    if let Some((pid, fd)) = found.place {
+        fields["pid"] = json!(pid);
+        fields["fd"] = json!(fd);
+    }
+    fields
+}

@@ -1,0 +1,22 @@
+//! `unload`: takes steering away.
+
+use serde_json::json;
+
+use crate::args::{Global, Unload};
+use crate::context::existing_state;
+use crate::output::{Answer, Failure};
+
+pub fn unload(global: &Global, args: &Unload) -> Result<Answer, Failure> {
+    let state = existing_state(global)?;
+    let unloaded = match &state {
+        None => false,
+        Some(state) if args.dry_run => state.generation()?.is_some(),
+        Some(state) => state.unload()?,
+    };
+    let text = match (unloaded, args.dry_run) {
+        (false, _) => "nothing is steered here\n",
+        (true, true) => "steering would be taken away; nothing was changed\n",
+        (true, false) => "steering is taken away\n",
+    };
+    Ok(Answer::yes(text, json!({ "unloaded": unloaded && !args.dry_run, "dry-run": args.dry_run })))
+}

@@ -1,0 +1,205 @@
+//! What a command answers, and how that reaches the user: stdout is the answer, stderr is talk.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+use sklookup_policy::{Origin, Problem};
+use sklookup_steering::Error;
+
+use crate::escape::printable_lines;
+
+/// Done, or yes.
+pub const YES: u8 = 0;
+/// The answer is no.
+pub const NO: u8 = 1;
+/// It could not be done.
+pub const COULD_NOT: u8 = 2;
+
+/// Version of the JSON documents, described in `docs/json.md`.
+const JSON_VERSION: u32 = 1;
+
+/// What a command answers.
+#[derive(Debug)]
+pub struct Answer {
+    /// Exit status.
+    pub exit: u8,
+    /// For people; ends with a newline unless empty.
+    pub text: String,
+    /// For machines: the fields beside `version`, `command` and `ok`.
+    pub json: Map<String, Value>,
+    /// What is worth saying besides, on stderr.
+    pub talk: Vec<Said>,
+}
+
+/// A sentence and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// The line of a file it is about.
+    pub place: Option<(String, u32)>,
+}
+
+/// Why a command could not do what was asked.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit status.
+    pub exit: u8,
+    /// Everything that is wrong.
+    pub said: Vec<Said>,
+}
+
+impl Answer {
+    /// Yes, with these fields; `json` must be an object.
+    pub fn yes(text: impl Into<String>, json: Value) -> Answer {
+        let json = match json {
+            Value::Object(fields) => fields,
+            other => unreachable!("an answer is an object, not {other}"),
+        };
+        Answer { exit: YES, text: text.into(), json, talk: Vec::new() }
+    }
+
+    /// The same with another exit status.
+    pub fn exit(self, exit: u8) -> Answer {
+        Answer { exit, ..self }
+    }
+
+    /// The same with something to say besides.
+    pub fn saying(mut self, said: impl IntoIterator<Item = Said>) -> Answer {
+        self.talk.extend(said);
+        self
+    }
+}
+
+impl Said {
+    /// A sentence.
+    pub fn new(message: impl Into<String>) -> Said {
+        Said { message: message.into(), help: None, place: None }
+    }
+
+    /// A sentence and what to do.
+    pub fn with_help(message: impl Into<String>, help: impl Into<String>) -> Said {
+        Said { message: message.into(), help: Some(help.into()), place: None }
+    }
+
+    fn json(&self) -> Value {
+        let mut fields = json!({ "message": self.message });
+        if let Some(help) = &self.help {
+            fields["help"] = json!(help);
+        }
+        if let Some((file, line)) = &self.place {
+            fields["file"] = json!(file);
+            fields["line"] = json!(line);
+        }
+        fields
+    }
+
+    /// As stderr shows it.
+    pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "sklookup: {}", printable_lines(&self.message))?;
+        for line in self.help.iter().flat_map(|help| help.lines()) {
+            writeln!(out, "    {}", printable_lines(line))?;
+        }
+        Ok(())
+    }
+}
+
+impl From<&Problem> for Said {
+    fn from(problem: &Problem) -> Said {
+        let (message, place) = match &problem.origin {
+            Some(Origin::File { path, line }) => (
+                format!("{}: {}", Origin::File { path: path.clone(), line: *line }, problem.message),
+                Some((path.to_string(), *line)),
+            ),
+            Some(origin @ Origin::Command(_)) => (format!("{origin}: {}", problem.message), None),
+            None => (problem.message.clone(), None),
+        };
+        Said { message, help: problem.help.clone(), place }
+    }
+}
+
+impl Failure {
+    /// It could not be done, for this reason.
+    pub fn new(said: Said) -> Failure {
+        Failure { exit: COULD_NOT, said: vec![said] }
+    }
+
+    /// The answer is no, for this reason.
+    pub fn no(said: Said) -> Failure {
+        Failure { exit: NO, said: vec![said] }
+    }
+
+    /// Everything that is wrong with a policy.
+    pub fn problems(exit: u8, problems: &[Problem]) -> Failure {
+        Failure { exit, said: problems.iter().map(Said::from).collect() }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match &error {
+            Error::Policy(problems) => Failure::problems(COULD_NOT, problems),
+            _ => Failure::new(Said { message: error.to_string(), help: error.help(), place: None }),
+        }
+    }
+}
+
+impl From<sklookup_kernel::Error> for Failure {
+    fn from(error: sklookup_kernel::Error) -> Failure {
+        Error::from(error).into()
+    }
+}
+
+impl From<sklookup_kernel::NetnsError> for Failure {
+    fn from(error: sklookup_kernel::NetnsError) -> Failure {
+        Error::from(error).into()
+    }
+}
+
+/// Prints what came of a command. The exit status is the command's, or 2 if stdout took no more.
+pub fn finish(command: &str, json: bool, result: Result<Answer, Failure>) -> ExitCode {
+    let (exit, text, fields, said) = match result {
+        Ok(answer) => (answer.exit, answer.text, answer.json, answer.talk),
+        Err(failure) => {
+            let errors: Vec<Value> = failure.said.iter().map(Said::json).collect();
+            let fields = Map::from_iter([("errors".to_owned(), Value::Array(errors))]);
+            (failure.exit, String::new(), fields, failure.said)
+        }
+    };
+    let document = if json { document(command, exit, fields, &said) } else { text };
+    let printed = print(&document);
+    let mut stderr = io::stderr().lock();
+    for said in &said {
+        // Talk that nobody hears is no failure.
+        let _ = said.print(&mut stderr);
+    }
+    match printed {
+        Ok(()) => ExitCode::from(exit),
+        // Whoever read has read enough: a quiet end.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(exit),
+        Err(error) => {
+            let _ = writeln!(stderr, "sklookup: write the answer: {error}");
+            ExitCode::from(COULD_NOT)
+        }
+    }
+}
+
+fn document(command: &str, exit: u8, fields: Map<String, Value>, said: &[Said]) -> String {
+    let mut document = json!({ "version": JSON_VERSION, "command": command, "ok": exit == YES });
+    for (name, value) in fields {
+        document[name] = value;
+    }
+    if document.get("errors").is_none() && !said.is_empty() {
+        document["warnings"] = said.iter().map(Said::json).collect();
+    }
+    format!("{document}\n")
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}

@@ -1,0 +1,253 @@
+//! Making a generation: maps, program, then a directory of its own that holds them.
+//!
+//! Up to the directory there are only file descriptors, which die with us. The directory belongs to whoever holds its
+//! lock: we do, from its birth to the end of the command, and what is not live and can be locked is litter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sklookup_bpf::MapSpec;
+use sklookup_compiler::{Compiled, MapRole, label_map};
+use sklookup_kernel::{Errno, Map, Program, Sockmap, bpffs};
+use sklookup_policy::{Interface, Label, Policy};
+
+use crate::counters;
+use crate::error::Error;
+use crate::lock::{self, Attempt, Locked};
+use crate::record::Record;
+use crate::registration::Placement;
+use crate::state::{DIRECTORY_MODE, Generation, PATIENCE, State, label_path, names};
+use crate::sweep;
+use crate::wait::Deadline;
+
+/// How many label maps are open at once while a large policy is built.
+const LABELS_AT_ONCE: usize = 256;
+
+/// What a generation is to be made of.
+pub(crate) struct Plan<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) interfaces: &'a BTreeMap<Interface, u32>,
+    pub(crate) compiled: &'a Compiled,
+    /// Every label that gets a map.
+    pub(crate) labels: &'a BTreeSet<Label>,
+    /// Sockets that are in their label before anybody sees it.
+    pub(crate) placements: &'a [Placement],
+}
+
+/// A generation that nothing runs yet. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Building {
+    pub(crate) id: u32,
+    pub(crate) program: Program,
+    dir: Locked,
+    committed: bool,
+}
+
+/// Why a generation was not made.
+pub(crate) enum Stop {
+    /// What it builds on was replaced meanwhile: start over.
+    Redo,
+    /// It can't be made.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Stop {
+        Stop::Failed(error.into())
+    }
+}
+
+impl Building {
+    /// It is live now: keep the directory.
+    pub(crate) fn commit(&mut self) {
+        self.committed = true;
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        if !self.committed {
+            sweep::remove_generation(&self.dir.path);
+        }
+    }
+}
+
+/// Makes a generation on top of `base`.
+pub(crate) fn build(state: &State, base: Option<&Generation>, plan: &Plan<'_>) -> Result<Building, Stop> {
+    let counts = match base {
+        Some(base) => counters::carry(state, base, plan.policy)?,
+        None => None,
+    };
+    let maps = Maps::create(base, plan)?;
+    let program = Program::load(&plan.compiled.program, &maps.fds())?;
+    let record = Record {
+        writer: env!("CARGO_PKG_VERSION").to_owned(),
+        parent: base.map_or(0, |base| base.live.id),
+        time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        strategy: plan.compiled.strategy,
+        why: plan.compiled.why.clone(),
+        hits: plan.compiled.counters.hits,
+        base: counts.is_some(),
+        interfaces: plan.interfaces.clone(),
+        labels: plan.labels.clone(),
+        policy: plan.policy.clone(),
+    };
+    let policy = Map::create(&MapSpec::table("sklookup_policy", record.to_text().into_bytes()))?;
+    program.bind_map(&policy)?;
+    let counts = counts.map(|counts| Map::create(&MapSpec::table("sklookup_base", counts))).transpose()?;
+    if let Some(counts) = &counts {
+        program.bind_map(counts)?;
+    }
+
+    let id = program.id();
+    let dir = own_directory(&state.generation_dir(id))?;
+    let building = Building { id, program, dir, committed: false };
+    let path = building.dir.path.as_path();
+    pin(policy.as_fd(), path, names::POLICY)?;
+    pin(maps.one(MapRole::Hits).as_fd(), path, names::HITS)?;
+    pin(maps.one(MapRole::Faults).as_fd(), path, names::FAULTS)?;
+    if let Some(counts) = &counts {
+        pin(counts.as_fd(), path, names::BASE)?;
+    }
+    let labels = path.join(names::LABELS);
+    or_redo(bpffs::create_dir(&labels, DIRECTORY_MODE))?;
+    maps.pin_labels(base, plan, path)?;
+    pin(building.program.as_fd(), path, names::PROGRAM)?;
+    Ok(building)
+}
+
+/// Makes the directory of a generation and locks it.
+///
+/// Between the two a sweeper may take it for litter; then it is simply made again.
+fn own_directory(path: &Path) -> Result<Locked, Stop> {
+    let mut deadline = Deadline::after(PATIENCE);
+    loop {
+        match bpffs::create_dir(path, DIRECTORY_MODE) {
+            Ok(()) => {}
+            Err(error) if error.errno() == Errno::EXIST => {}
+            Err(error) if error.errno() == Errno::NOENT => return Err(Stop::Redo),
+            Err(error) => return Err(error.into()),
+        }
+        if let Attempt::Got(locked) = lock::attempt(path)? {
+            return Ok(locked);
+        }
+        if deadline.passed() {
+            return Err(Error::Locked { path: path.to_owned(), seconds: deadline.seconds(), holder: None }.into());
+        }
+    }
+}
+
+/// The maps that the program refers to.
+struct Maps<'a> {
+    /// In the program's order; `None` where a label map stands.
+    maps: Vec<(MapRole, Option<Map>)>,
+    /// Label maps that the program names itself.
+    named: BTreeMap<&'a Label, Sockmap>,
+    compiled: &'a Compiled,
+}
+
+impl<'a> Maps<'a> {
+    fn create(base: Option<&Generation>, plan: &Plan<'a>) -> Result<Maps<'a>, Stop> {
+        let compiled = plan.compiled;
+        let mut maps = Vec::with_capacity(compiled.maps.len());
+        let mut named = BTreeMap::new();
+        for (role, spec) in &compiled.maps {
+            let map = match *role {
+                MapRole::Label(index) => {
+                    let label = &compiled.labels[index];
+                    named.insert(label, label_map_of(base, label)?);
+                    None
+                }
+                MapRole::Labels | MapRole::Table | MapRole::Hits | MapRole::Faults => Some(Map::create(spec)?),
+            };
+            maps.push((*role, map));
+        }
+        Ok(Maps { maps, named, compiled })
+    }
+
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.maps
+            .iter()
+            .map(|(role, map)| match (role, map) {
+                (MapRole::Label(index), _) => self.named[&self.compiled.labels[*index]].as_fd(),
+                (_, Some(map)) => map.as_fd(),
+                (_, None) => unreachable!("only label maps are kept apart"),
+            })
+            .collect()
+    }
+
+    fn one(&self, wanted: MapRole) -> &Map {
+        let found = self.maps.iter().find(|(role, _)| *role == wanted).and_then(|(_, map)| map.as_ref());
+        found.expect("every compiled policy counts")
+    }
+
+    /// Gives every label its map: carried by reference where the base has it, new where it has not.
+    fn pin_labels(&self, base: Option<&Generation>, plan: &Plan<'_>, dir: &Path) -> Result<(), Stop> {
+        let outer = self.maps.iter().find(|(role, _)| *role == MapRole::Labels).and_then(|(_, map)| map.as_ref());
+        // A few at a time: a policy may have more labels than this process may have open files.
+        let labels: Vec<&Label> = plan.labels.iter().collect();
+        let mut filled = 0;
+        for labels in labels.chunks(LABELS_AT_ONCE) {
+            let mut opened = Vec::with_capacity(labels.len());
+            for &label in labels {
+                let own;
+                let map = match self.named.get(label) {
+                    Some(map) => map,
+                    None => {
+                        own = label_map_of(base, label)?;
+                        &own
+                    }
+                };
+                for placement in plan.placements.iter().filter(|placement| placement.label == *label) {
+                    placement.put(map)?;
+                }
+                let path = label_path(dir, label)?;
+                match base.filter(|base| base.record.labels.contains(label)) {
+                    Some(base) => or_redo(bpffs::link(&label_path(&base.live.dir, label)?, &path))?,
+                    None => pin_at(map.as_fd(), &path)?,
+                }
+                if outer.is_some() && plan.compiled.labels.binary_search(label).is_ok() {
+                    opened.push(
+                        map.as_fd()
+                            .try_clone_to_owned()
+                            .map_err(|error| Error::Refused(format!("label {label}: {error}")))?,
+                    );
+                }
+            }
+            if let Some(outer) = outer {
+                let fds: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
+                outer.fill_maps_from(filled, &fds)?;
+                filled += fds.len() as u32;
+            }
+        }
+        if let Some(outer) = outer {
+            outer.freeze()?;
+        }
+        Ok(())
+    }
+}
+
+fn label_map_of(base: Option<&Generation>, label: &Label) -> Result<Sockmap, Stop> {
+    match base.filter(|base| base.record.labels.contains(label)) {
+        Some(base) => base.live.label(label)?.ok_or(Stop::Redo),
+        None => Ok(Sockmap::try_from(Map::create(&label_map::spec("sklookup_label"))?)?),
+    }
+}
+
+fn pin(fd: BorrowedFd<'_>, dir: &Path, name: &str) -> Result<(), Stop> {
+    pin_at(fd, &dir.join(name))
+}
+
+fn pin_at(fd: BorrowedFd<'_>, path: &PathBuf) -> Result<(), Stop> {
+    or_redo(bpffs::pin(fd, path))
+}
+
+/// What is no longer there was taken away by somebody who is ahead of us.
+fn or_redo(result: Result<(), sklookup_kernel::Error>) -> Result<(), Stop> {
+    match result {
+        Err(error) if error.errno() == Errno::NOENT => Err(Stop::Redo),
+        result => Ok(result?),
+    }
+}

@@ -1,0 +1,172 @@
+//! What can go wrong in the control plane, with what to do about it.
+
+use std::path::PathBuf;
+
+use sklookup_compiler::CompileError;
+use sklookup_kernel::process::ProcessError;
+use sklookup_kernel::{Errno, LoadError, NetnsError};
+use sklookup_policy::{Interface, Label, Problem};
+use thiserror::Error;
+
+/// Why a command of the control plane failed. [`Error::help`] says what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A call to the kernel failed.
+    #[error(transparent)]
+    Kernel(#[from] sklookup_kernel::Error),
+    /// The kernel refused the program.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The namespace could not be entered or asked.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A process could not be looked at.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The policy is wrong, or conflicts with what is applied.
+    #[error("{}", problems(.0))]
+    Policy(Vec<Problem>),
+    /// The policy can't be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A binding names an interface that the namespace does not have.
+    #[error("interface {interface}: there is none of this name in netns {netns}")]
+    Interface {
+        /// The name.
+        interface: Interface,
+        /// The namespace, as the user named it.
+        netns: String,
+    },
+    /// Where state should lie there is no bpffs.
+    #[error("{}: not a bpffs", path.display())]
+    NoBpffs {
+        /// Where one was expected.
+        path: PathBuf,
+    },
+    /// A state directory is not ours.
+    #[error("{}: {why}", path.display())]
+    Untrusted {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The state is not what any sklookup leaves behind.
+    #[error("{}: the state is damaged: {what}", path.display())]
+    Damaged {
+        /// Where.
+        path: PathBuf,
+        /// What was expected.
+        what: String,
+    },
+    /// The state was written by a newer sklookup.
+    #[error("{}: this state has layout version {version}; this sklookup reads up to {}", path.display(), crate::STATE_VERSION)]
+    Newer {
+        /// Where.
+        path: PathBuf,
+        /// The version it has.
+        version: u32,
+    },
+    /// Somebody else holds a lock for too long.
+    #[error("{}: locked for more than {seconds} s{}", path.display(), held_by(*.holder))]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// How long was waited.
+        seconds: u64,
+        /// Who holds it, if that could be seen.
+        holder: Option<u32>,
+    },
+    /// Other writers were faster each time.
+    #[error("netns {netns}: other commands changed the policy again and again for {seconds} s")]
+    Contended {
+        /// The namespace.
+        netns: String,
+        /// How long was tried.
+        seconds: u64,
+    },
+    /// The link no longer runs a program of ours.
+    #[error("netns {netns}: something that is not sklookup changed our link; it runs program {program}")]
+    Foreign {
+        /// The namespace.
+        netns: String,
+        /// The program it runs.
+        program: u32,
+    },
+    /// The network namespace is being destroyed.
+    #[error("netns {netns}: it is gone")]
+    NetnsGone {
+        /// The namespace.
+        netns: String,
+    },
+    /// Nothing is applied in the namespace.
+    #[error("netns {netns}: sklookup steers nothing here")]
+    NotLoaded {
+        /// The namespace.
+        netns: String,
+    },
+    /// No binding names the label, and no socket is registered under it.
+    #[error("label {label}: no binding names it and no socket is registered under it")]
+    NoLabel {
+        /// The label.
+        label: Label,
+    },
+    /// The label has too many bytes other than letters, digits, `_` and `-` to be a file name.
+    #[error(
+        "label {label}: too long for a file name: each of . : @ / counts as three bytes of {}",
+        sklookup_kernel::bpffs::NAME_MAX
+    )]
+    LongLabel {
+        /// The label.
+        label: Label,
+    },
+    /// The edit was refused by who made it, in its own words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// What to do about it, where there is something that can be done.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Error::Interface { .. } => "`ip link` lists the interfaces; make it first, then apply again".to_owned(),
+            Error::NoBpffs { path } => format!(
+                "mount one: mount -t bpf -o mode=0711 bpf {}; inside `ip netns exec` /sys is fresh and has none: \
+                 run sklookup outside with --netns",
+                path.display()
+            ),
+            Error::Untrusted { .. } => "remove it as its owner, or name another bpffs with --bpffs".to_owned(),
+            Error::Damaged { .. } => "`sklookup unload` clears it; then apply the policy again".to_owned(),
+            Error::Newer { .. } => "use the newer sklookup, or `unload` with it first".to_owned(),
+            Error::Locked { holder: Some(pid), .. } => format!("look at that process: ps -p {pid}"),
+            Error::Locked { holder: None, .. } | Error::Contended { .. } => "try again".to_owned(),
+            Error::Foreign { .. } => {
+                "`sklookup status` names what is attached; `sklookup unload`, then apply again, takes the link back"
+                    .to_owned()
+            }
+            Error::NotLoaded { .. } => "`sklookup apply FILE` or `sklookup bind` starts steering".to_owned(),
+            Error::NoLabel { .. } => "`sklookup status` lists the labels".to_owned(),
+            Error::Kernel(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) => {
+                "this needs CAP_BPF and CAP_NET_ADMIN, and a bpffs directory you own; as root: sudo".to_owned()
+            }
+            Error::Load(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) && error.log().is_empty() => {
+                "this needs CAP_BPF and CAP_NET_ADMIN; as root: sudo".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether something that was looked for in a directory was not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Error::Kernel(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR))
+    }
+}
+
+fn problems(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn held_by(pid: Option<u32>) -> String {
+    pid.map_or_else(|| ", the holder could not be seen".to_owned(), |pid| format!(" by process {pid}"))
+}

@@ -1,0 +1,382 @@
+//! What a generation says about itself: the text in its frozen `policy` map.
+//!
+//! Lines, in this order; the layout is described for operators in `docs/state.md`:
+//!
+//! ```text
+//! sklookup-state 1
+//! writer 0.1.0
+//! parent 812
+//! time 1795296000
+//! digest 5c1c…
+//! strategy hash 1,204 bindings are more than branches are for
+//! hits percpu                          or: hits shards 4
+//! base yes
+//! interface 3 eth0
+//! label web
+//! origin file policies/web.toml        numbered from 0, as they come
+//! origin command sklookup bind web tcp 192.0.2.0/24 80
+//! bindings 2
+//! web tcp 192.0.2.0/24 80⇥0:7⇥-        binding, origin:line, owner pid:start or -
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use sklookup_compiler::{HitsLayout, Strategy};
+use sklookup_policy::{Entry, Interface, Label, Origin, Owner, Policy, parse_binding};
+
+/// Version of the layout of a state directory and of this text. A newer one is refused.
+pub const STATE_VERSION: u32 = 1;
+
+/// What a generation says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Version of the sklookup that wrote it.
+    pub writer: String,
+    /// Program id of the generation it replaced; 0 for the first.
+    pub parent: u32,
+    /// When it was built, in seconds since the epoch.
+    pub time: u64,
+    /// How the policy was compiled.
+    pub strategy: Strategy,
+    /// Why it was compiled so.
+    pub why: String,
+    /// How the hit counters lie in their map.
+    pub hits: HitsLayout,
+    /// Whether there are counts of generations before the parent, in a map of their own.
+    pub base: bool,
+    /// What the names of interfaces meant when the policy was applied.
+    pub interfaces: BTreeMap<Interface, u32>,
+    /// Every label that has a map in this generation, named by a binding or not.
+    pub labels: BTreeSet<Label>,
+    /// The applied policy.
+    pub policy: Policy,
+}
+
+/// Why the text of a generation could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// It was written by a newer sklookup.
+    Newer {
+        /// The version it has.
+        version: u32,
+    },
+    /// It is not what any sklookup writes.
+    Damaged {
+        /// Line number, from 1.
+        line: usize,
+        /// What was expected there.
+        expected: &'static str,
+    },
+}
+
+/// SHA-256 of the canonical text of a policy, in hex: equal for equal policies, whoever compiled them.
+pub fn digest(policy: &Policy) -> String {
+    let mut hasher = Sha256::new();
+    let mut line = String::new();
+    for entry in policy.entries() {
+        line.clear();
+        writeln!(line, "{}", entry.binding).expect("a String takes all");
+        hasher.update(line.as_bytes());
+    }
+    hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a String takes all");
+        hex
+    })
+}
+
+impl Record {
+    /// The text, as it goes into the map.
+    pub fn to_text(&self) -> String {
+        let entries = self.policy.entries();
+        let mut text = String::with_capacity(512 + entries.len() * 48);
+        self.write(&mut text).expect("a String takes all");
+        text
+    }
+
+    /// The parent in the text of a record whose other lines nobody needs.
+    pub(crate) fn parent_of(text: &str) -> Option<u32> {
+        text.lines().find_map(|line| line.strip_prefix("parent "))?.parse().ok()
+    }
+
+    /// The canonical texts of the bindings in the text of a record, in order: by number.
+    pub(crate) fn bindings_of(text: &str) -> impl Iterator<Item = &str> {
+        text.lines()
+            .skip_while(|line| !line.starts_with("bindings "))
+            .skip(1)
+            .filter_map(|line| line.split_once('\t').map(|(binding, _)| binding))
+    }
+
+    /// How the hits of a record are laid out, from its text.
+    pub(crate) fn hits_of(text: &str) -> Option<HitsLayout> {
+        parse_hits(text.lines().find_map(|line| line.strip_prefix("hits "))?)
+    }
+
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "sklookup-state {STATE_VERSION}")?;
+        writeln!(text, "writer {}", self.writer)?;
+        writeln!(text, "parent {}", self.parent)?;
+        writeln!(text, "time {}", self.time)?;
+        writeln!(text, "digest {}", digest(&self.policy))?;
+        writeln!(text, "strategy {} {}", self.strategy, self.why.escape_default())?;
+        match self.hits {
+            HitsLayout::PerCpu => writeln!(text, "hits percpu")?,
+            HitsLayout::Shards(shards) => writeln!(text, "hits shards {shards}")?,
+        }
+        writeln!(text, "base {}", if self.base { "yes" } else { "no" })?;
+        for (interface, index) in &self.interfaces {
+            writeln!(text, "interface {index} {interface}")?;
+        }
+        for label in &self.labels {
+            writeln!(text, "label {label}")?;
+        }
+        let mut origins: HashMap<(bool, &str), usize> = HashMap::new();
+        for entry in self.policy.entries() {
+            let next = origins.len();
+            let key = origin_key(&entry.origin);
+            if !origins.contains_key(&key) {
+                let (file, name) = key;
+                writeln!(text, "origin {} {}", if file { "file" } else { "command" }, name.escape_default())?;
+                origins.insert(key, next);
+            }
+        }
+        writeln!(text, "bindings {}", self.policy.entries().len())?;
+        for Entry { binding, origin, owner } in self.policy.entries() {
+            let line = match origin {
+                Origin::File { line, .. } => *line,
+                Origin::Command(_) => 0,
+            };
+            write!(text, "{binding}\t{}:{line}\t", origins[&origin_key(origin)])?;
+            match owner {
+                Some(Owner { pid, start }) => writeln!(text, "{pid}:{start}")?,
+                None => text.push_str("-\n"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the text back.
+    ///
+    /// # Errors
+    /// A newer layout, or text that no sklookup wrote.
+    pub fn parse(text: &str) -> Result<Record, RecordError> {
+        let mut lines = Lines { lines: text.lines().enumerate(), line: 0, ahead: None };
+        let version: u32 = lines.number("sklookup-state")?;
+        if version > STATE_VERSION {
+            return Err(RecordError::Newer { version });
+        }
+        let writer = lines.value("writer")?.to_owned();
+        let parent = lines.number("parent")?;
+        let time = lines.number("time")?;
+        lines.value("digest")?;
+        let (strategy, why) = lines.value("strategy")?.split_once(' ').ok_or_else(|| lines.damaged("strategy"))?;
+        let strategy = [Strategy::Branches, Strategy::Hash]
+            .into_iter()
+            .find(|known| known.to_string() == strategy)
+            .ok_or_else(|| lines.damaged("strategy"))?;
+        let hits = lines.value("hits")?;
+        let hits = parse_hits(hits).ok_or_else(|| lines.damaged("hits"))?;
+        let base = lines.value("base")? == "yes";
+        let mut interfaces = BTreeMap::new();
+        while let Some(value) = lines.optional("interface") {
+            let (index, name) = value.split_once(' ').ok_or_else(|| lines.damaged("interface"))?;
+            let name = name.parse().map_err(|_| lines.damaged("interface"))?;
+            interfaces.insert(name, index.parse().map_err(|_| lines.damaged("interface"))?);
+        }
+        let mut labels = BTreeSet::new();
+        while let Some(value) = lines.optional("label") {
+            labels.insert(value.parse().map_err(|_| lines.damaged("label"))?);
+        }
+        let mut origins = Vec::new();
+        while let Some(value) = lines.optional("origin") {
+            let (kind, name) = value.split_once(' ').ok_or_else(|| lines.damaged("origin"))?;
+            origins.push((kind == "file", Arc::<str>::from(unescape(name))));
+        }
+        let count: usize = lines.number("bindings")?;
+        let mut entries = Vec::with_capacity(count.min(text.len() / 16));
+        for _ in 0..count {
+            entries.push(lines.binding(&origins)?);
+        }
+        let policy = Policy::new(entries).map_err(|_| lines.damaged("bindings without a conflict"))?;
+        Ok(Record { writer, parent, time, strategy, why: unescape(why), hits, base, interfaces, labels, policy })
+    }
+}
+
+fn parse_hits(value: &str) -> Option<HitsLayout> {
+    match value.split_once(' ') {
+        None if value == "percpu" => Some(HitsLayout::PerCpu),
+        Some(("shards", shards)) => shards.parse().ok().map(HitsLayout::Shards),
+        _ => None,
+    }
+}
+
+fn origin_key(origin: &Origin) -> (bool, &str) {
+    match origin {
+        Origin::File { path, .. } => (true, path),
+        Origin::Command(command) => (false, command),
+    }
+}
+
+/// Undoes `str::escape_default`; what is no escape stays as it is.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let mut chars = rest.chars();
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('u') => {
+                let digits = rest[1..].strip_prefix('{').and_then(|hex| hex.split_once('}'));
+                let char = digits.and_then(|(hex, _)| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32);
+                let (Some(char), Some((_, after))) = (char, digits) else {
+                    out.push('\\');
+                    continue;
+                };
+                out.push(char);
+                rest = after;
+                continue;
+            }
+            Some(other) => out.push(other),
+            None => out.push('\\'),
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The lines of a record, each with its keyword.
+struct Lines<'a, I: Iterator<Item = (usize, &'a str)>> {
+    lines: I,
+    /// Number of the line read last, from 1.
+    line: usize,
+    /// A line that was looked at and not taken.
+    ahead: Option<&'a str>,
+}
+
+impl<'a, I: Iterator<Item = (usize, &'a str)>> Lines<'a, I> {
+    fn damaged(&self, expected: &'static str) -> RecordError {
+        RecordError::Damaged { line: self.line, expected }
+    }
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.ahead.take().or_else(|| {
+            let (index, line) = self.lines.next()?;
+            self.line = index + 1;
+            Some(line)
+        })
+    }
+
+    fn optional(&mut self, keyword: &'static str) -> Option<&'a str> {
+        let line = self.next()?;
+        let value = line.strip_prefix(keyword).and_then(|rest| rest.strip_prefix(' '));
+        if value.is_none() {
+            self.ahead = Some(line);
+        }
+        value
+    }
+
+    fn value(&mut self, keyword: &'static str) -> Result<&'a str, RecordError> {
+        self.optional(keyword).ok_or_else(|| self.damaged(keyword))
+    }
+
+    fn number<T: std::str::FromStr>(&mut self, keyword: &'static str) -> Result<T, RecordError> {
+        self.value(keyword)?.parse().map_err(|_| self.damaged(keyword))
+    }
+
+    fn binding(&mut self, origins: &[(bool, Arc<str>)]) -> Result<Entry, RecordError> {
+        const EXPECTED: &str = "a binding, its origin and its owner";
+        let line = self.next().ok_or_else(|| self.damaged(EXPECTED))?;
+        let damaged = || RecordError::Damaged { line: self.line, expected: EXPECTED };
+        let mut columns = line.split('\t');
+        let (Some(text), Some(origin), Some(owner), None) =
+            (columns.next(), columns.next(), columns.next(), columns.next())
+        else {
+            return Err(damaged());
+        };
+        let (origin, line) = origin.split_once(':').ok_or_else(damaged)?;
+        let (file, name) = origins.get(origin.parse::<usize>().map_err(|_| damaged())?).ok_or_else(damaged)?;
+        let origin = if *file {
+            Origin::File { path: name.clone(), line: line.parse().map_err(|_| damaged())? }
+        } else {
+            Origin::Command(name.clone())
+        };
+        let owner = match owner.split_once(':') {
+            None => None,
+            Some((pid, start)) => {
+                Some(Owner { pid: pid.parse().map_err(|_| damaged())?, start: start.parse().map_err(|_| damaged())? })
+            }
+        };
+        let mut entries = parse_binding(text, origin).map_err(|_| damaged())?;
+        match (entries.pop(), entries.pop()) {
+            (Some(entry), None) => Ok(Entry { owner, ..entry }),
+            _ => Err(damaged()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let file = |line| Origin::File { path: "odd \t name\n.toml".into(), line };
+        let mut entries = parse_binding("web tcp 192.0.2.0/24 80,443", file(7)).unwrap();
+        entries.extend(parse_binding("pass tcp 2001:db8::/48 from 2001:db8:1::/48 dev eth0", file(9)).unwrap());
+        let mut mine =
+            parse_binding("run:1 udp 127.0.0.0/8 when-empty pass", Origin::Command("sklookup run".into())).unwrap();
+        mine[0].owner = Some(Owner { pid: 77, start: 123_456 });
+        entries.extend(mine);
+        Record {
+            writer: "0.1.0".to_owned(),
+            parent: 812,
+            time: 1_795_296_000,
+            strategy: Strategy::Branches,
+            why: "few \\ bindings".to_owned(),
+            hits: HitsLayout::Shards(4),
+            base: true,
+            interfaces: BTreeMap::from([("eth0".parse().unwrap(), 3)]),
+            labels: ["web", "spare", "run:1"].iter().map(|label| label.parse().unwrap()).collect(),
+            policy: Policy::new(entries).unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_with_origins_and_owners() {
+        let record = record();
+        assert_eq!(Record::parse(&record.to_text()), Ok(record));
+    }
+
+    #[test]
+    fn a_newer_layout_is_told_apart_from_damage() {
+        assert_eq!(Record::parse("sklookup-state 9\nwhatever"), Err(RecordError::Newer { version: 9 }));
+        assert!(matches!(Record::parse("noise"), Err(RecordError::Damaged { line: 1, .. })));
+    }
+
+    #[test]
+    fn a_record_cut_anywhere_is_damage_and_never_a_smaller_policy() {
+        let text = record().to_text();
+        for cut in (0..text.trim_end().len()).filter(|&cut| text.is_char_boundary(cut)) {
+            // Cutting the owner's start time leaves a well-formed line: the map's length says where the text ends.
+            if let Ok(read) = Record::parse(&text[..cut]) {
+                assert_eq!(read.policy.entries().len(), 4, "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_policies_have_equal_digests_whatever_their_origins() {
+        let a = Policy::new(parse_binding("web tcp 192.0.2.0/24 80", Origin::Command("a".into())).unwrap()).unwrap();
+        let b = Policy::new(parse_binding("web tcp 192.0.2.0/24 80", Origin::Command("b".into())).unwrap()).unwrap();
+        let c = Policy::new(parse_binding("web tcp 192.0.2.0/24 81", Origin::Command("b".into())).unwrap()).unwrap();
+        assert_eq!(digest(&a), digest(&b));
+        assert_ne!(digest(&a), digest(&c));
+        assert_eq!(digest(&a).len(), 64);
+    }
+}

@@ -1,0 +1,156 @@
+//! Sockets under labels.
+//!
+//! A label is a small SOCKMAP that all generations share by reference: what is put in is in effect at once and survives
+//! every swap. Each protocol and family has several slots, tried in order, so that a reuseport group is registered whole
+//! and the label outlives the close of one member.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use sklookup_compiler::Family;
+use sklookup_compiler::label_map::{self, MEMBERS};
+use sklookup_kernel::Sockmap;
+use sklookup_policy::{Label, Protocol};
+
+use crate::commit::Current;
+use crate::error::Error;
+use crate::state::{Live, State};
+
+/// A socket that can be selected.
+#[derive(Debug)]
+pub struct Member {
+    /// The socket.
+    pub fd: OwnedFd,
+    /// What it serves.
+    pub protocol: Protocol,
+    /// The families of packets it can take.
+    pub families: Vec<Family>,
+    /// Its cookie.
+    pub cookie: u64,
+}
+
+/// Sockets on their way into a label.
+#[derive(Debug)]
+pub struct Placement {
+    /// The label.
+    pub label: Label,
+    /// The sockets, in the order in which they are tried.
+    pub members: Vec<Member>,
+}
+
+/// A slot of a label that holds a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Family of the packets it gets.
+    pub family: Family,
+    /// Protocol of the packets it gets.
+    pub protocol: Protocol,
+    /// Its place among those tried.
+    pub member: u32,
+    /// The socket's cookie.
+    pub cookie: u64,
+}
+
+const SLOTS: [(Family, Protocol); 4] = [
+    (Family::V4, Protocol::Tcp),
+    (Family::V4, Protocol::Udp),
+    (Family::V6, Protocol::Tcp),
+    (Family::V6, Protocol::Udp),
+];
+
+impl Placement {
+    /// How many of the sockets have no slot: the kernel still spreads over their whole reuseport group.
+    pub fn left_out(&self) -> usize {
+        SLOTS.iter().map(|slot| self.of(*slot).count().saturating_sub(MEMBERS as usize)).max().unwrap_or(0)
+    }
+
+    fn of(&self, (family, protocol): (Family, Protocol)) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(move |member| member.protocol == protocol && member.families.contains(&family))
+    }
+
+    /// Puts the sockets in, in place of those of the same protocol and family. Each slot changes at once, the first
+    /// one first, so that no packet finds the label empty in between.
+    pub(crate) fn put(&self, map: &Sockmap) -> Result<(), Error> {
+        for slot in SLOTS {
+            let mut count = 0;
+            for member in self.of(slot).take(MEMBERS as usize) {
+                map.put(label_map::slot(slot.0, slot.1, count), member.fd.as_fd())?;
+                count += 1;
+            }
+            if count > 0 {
+                for member in count..MEMBERS {
+                    map.remove(label_map::slot(slot.0, slot.1, member))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The slots of a label that hold a socket, in the order in which they are tried.
+pub(crate) fn registered(map: &Sockmap) -> Result<Vec<Registered>, Error> {
+    let mut found = Vec::new();
+    for (family, protocol) in SLOTS {
+        for member in 0..MEMBERS {
+            if let Some(cookie) = map.cookie(label_map::slot(family, protocol, member))? {
+                found.push(Registered { family, protocol, member, cookie });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a label holds any socket.
+pub(crate) fn occupied(map: &Sockmap) -> Result<bool, Error> {
+    Ok(!registered(map)?.is_empty())
+}
+
+impl Live {
+    /// What is registered under a label; empty where there is no such label.
+    ///
+    /// # Errors
+    /// A call that failed.
+    pub fn registered(&self, label: &Label) -> Result<Vec<Registered>, Error> {
+        self.label(label)?.map_or_else(|| Ok(Vec::new()), |map| registered(&map))
+    }
+}
+
+impl State {
+    /// Registers sockets under a label. Those of the same protocol and family that were there are replaced.
+    ///
+    /// A label that nobody knows yet is made, which is a commit; for one that is there the right to write its map is
+    /// enough.
+    ///
+    /// # Errors
+    /// A call that failed; the label then holds what it held, or part of the new sockets.
+    pub fn register(&self, placement: Placement) -> Result<(), Error> {
+        let open = || self.read(|live| live.label(&placement.label)).map(Option::flatten);
+        while let Some(map) = open()? {
+            placement.put(&map)?;
+            // Removed and made again meanwhile, the label is another map.
+            if open()?.is_some_and(|now| now.id() == map.id()) {
+                return Ok(());
+            }
+        }
+        let keep = &mut |current: &Current<'_>| Ok(current.policy.entries().to_vec());
+        self.commit(&[placement], keep).map(|_| ())
+    }
+
+    /// Takes the sockets that are meant out of a label; says how many slots were emptied.
+    ///
+    /// A socket that has closed left by itself.
+    ///
+    /// # Errors
+    /// [`Error::NotLoaded`], [`Error::NoLabel`], or a call that failed.
+    pub fn unregister(&self, label: &Label, meant: &dyn Fn(&Registered) -> bool) -> Result<usize, Error> {
+        let Some(map) = self.read(|live| live.label(label))? else {
+            return Err(Error::NotLoaded { netns: self.netns().describe().to_owned() });
+        };
+        let Some(map) = map else { return Err(Error::NoLabel { label: label.clone() }) };
+        let mut emptied = 0;
+        for slot in registered(&map)?.iter().filter(|slot| meant(slot)) {
+            let index = label_map::slot(slot.family, slot.protocol, slot.member);
+            emptied += usize::from(map.remove(index)?);
+        }
+        Ok(emptied)
+    }
+}

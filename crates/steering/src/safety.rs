@@ -1,0 +1,412 @@
+//! The safety catches: what a new policy would take away from somebody.
+//!
+//! Each can be overridden by name, and says what it protects. Only what changes is looked at: a binding that is applied
+//! already was agreed to when it was.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use sklookup_policy::{Binding, Outcome, Packet, Policy, Ports, Protocol, decide};
+
+/// What could go wrong, by the name under which it can be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hazard {
+    /// The port of the ssh session the command was typed in would be taken.
+    Ssh,
+    /// The policy has no bindings.
+    Empty,
+    /// More than half of the applied bindings would go.
+    Shrink,
+    /// Packets for the prefix are not delivered to this machine.
+    NotLocal,
+    /// Another service listens there already.
+    Takeover,
+    /// Answers to this machine's own questions would be taken.
+    Ephemeral,
+}
+
+impl Hazard {
+    /// Every hazard, in the order in which they are reported.
+    pub const ALL: [Hazard; 6] =
+        [Hazard::Ssh, Hazard::Empty, Hazard::Shrink, Hazard::NotLocal, Hazard::Takeover, Hazard::Ephemeral];
+
+    /// The name that allows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hazard::Ssh => "ssh",
+            Hazard::Empty => "empty",
+            Hazard::Shrink => "shrink",
+            Hazard::NotLocal => "not-local",
+            Hazard::Takeover => "takeover",
+            Hazard::Ephemeral => "ephemeral",
+        }
+    }
+}
+
+impl fmt::Display for Hazard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Hazard {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Hazard, String> {
+        Hazard::ALL.into_iter().find(|hazard| hazard.name() == name).ok_or_else(|| {
+            let known: Vec<&str> = Hazard::ALL.iter().map(|hazard| hazard.name()).collect();
+            format!("no safety catch has this name; there are {}", known.join(", "))
+        })
+    }
+}
+
+/// A catch that closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catch {
+    /// Which one.
+    pub hazard: Hazard,
+    /// What would happen, in a sentence.
+    pub message: String,
+    /// What to do instead of overriding it.
+    pub help: Option<String>,
+}
+
+/// A socket that listens on the machine, as the regular lookup sees it.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// TCP listener or unconnected UDP socket.
+    pub protocol: Protocol,
+    /// Local address; unspecified for every address.
+    pub address: SocketAddr,
+    /// An IPv6 socket that takes IPv4 packets too.
+    pub dual_stack: bool,
+    /// Its cookie.
+    pub cookie: u64,
+    /// Who has it, in words; escaped before it is printed.
+    pub owner: String,
+}
+
+/// What the catches have to know about the machine.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Connections of the ssh sessions above this process: remote end, local end.
+    pub ssh: Vec<(SocketAddr, SocketAddr)>,
+    /// Listening sockets.
+    pub listeners: Vec<Listener>,
+    /// Prefixes that are delivered locally.
+    pub local: Vec<IpNet>,
+    /// Addresses that interfaces have.
+    pub addresses: Vec<IpAddr>,
+    /// Ports the kernel gives to sockets that did not ask for one.
+    pub ephemeral: Option<RangeInclusive<u16>>,
+    /// Cookies of the sockets that steering delivers to: taking from these is no theft.
+    pub registered: HashSet<u64>,
+    /// The command that changes this namespace's routes: `ip`, `ip -n blue`.
+    pub ip: String,
+}
+
+/// How many catches of one kind are spelled out; the rest is counted.
+const SHOWN: usize = 5;
+
+/// All catches that `new` closes, given that `old` is applied.
+///
+/// `replaces` says whether `new` was given as a whole (`apply`) and not made by adding and removing a binding.
+pub fn review(old: &Policy, new: &Policy, world: &World, replaces: bool) -> Vec<Catch> {
+    let mut catches = Vec::new();
+    if replaces {
+        size(old, new, &mut catches);
+    }
+    let applied: HashSet<&Binding> = old.entries().iter().map(|entry| &entry.binding).collect();
+    let added: Vec<&Binding> =
+        new.entries().iter().map(|entry| &entry.binding).filter(|binding| !applied.contains(binding)).collect();
+    ssh(&applied, new, world, &mut catches);
+    some(Hazard::NotLocal, not_local(&added, world), &mut catches);
+    some(Hazard::Takeover, takeover(&added, new, world), &mut catches);
+    some(Hazard::Ephemeral, ephemeral(&added, world), &mut catches);
+    catches.sort_by_key(|catch| catch.hazard);
+    catches
+}
+
+/// Keeps the first few of a kind and counts the rest.
+fn some(hazard: Hazard, mut found: Vec<Catch>, catches: &mut Vec<Catch>) {
+    let more = found.len().saturating_sub(SHOWN);
+    found.truncate(SHOWN);
+    catches.append(&mut found);
+    if more > 0 {
+        catches.push(Catch { hazard, message: format!("and {more} more of this kind"), help: None });
+    }
+}
+
+fn size(old: &Policy, new: &Policy, catches: &mut Vec<Catch>) {
+    let (before, after) = (old.entries().len(), new.entries().len());
+    if after == 0 {
+        catches.push(Catch {
+            hazard: Hazard::Empty,
+            message: format!("the policy has no bindings; {before} are applied and would go"),
+            help: Some("`sklookup unload` takes steering away on purpose".to_owned()),
+        });
+        return;
+    }
+    let kept: HashSet<&Binding> = new.entries().iter().map(|entry| &entry.binding).collect();
+    let gone = old.entries().iter().filter(|entry| !kept.contains(&entry.binding)).count();
+    if gone * 2 > before {
+        catches.push(Catch {
+            hazard: Hazard::Shrink,
+            message: format!("{gone} of {before} applied bindings would go, more than half"),
+            help: Some("`sklookup diff` shows which".to_owned()),
+        });
+    }
+}
+
+fn ssh(applied: &HashSet<&Binding>, new: &Policy, world: &World, catches: &mut Vec<Catch>) {
+    for &(remote, local) in &world.ssh {
+        let Some(binding) = taker(new, Protocol::Tcp, remote, local) else { continue };
+        if applied.contains(binding) {
+            continue;
+        }
+        catches.push(Catch {
+            hazard: Hazard::Ssh,
+            message: format!(
+                "`{binding}` takes new connections to {local}, where your ssh session from {} came in",
+                remote.ip()
+            ),
+            help: Some(format!("carve it out: pass tcp {} {}", local.ip(), local.port())),
+        });
+    }
+}
+
+/// The binding that takes a packet away from the regular lookup, over any interface that the policy speaks of.
+fn taker(policy: &Policy, protocol: Protocol, source: SocketAddr, destination: SocketAddr) -> Option<&Binding> {
+    let over = |interface| {
+        let packet = Packet { protocol, source, destination, interface };
+        let binding = &policy.entries()[decide(policy, &packet).winner?].binding;
+        (binding.outcome != Outcome::Pass).then_some(binding)
+    };
+    over(None).or_else(|| policy.interfaces().iter().find_map(|interface| over(Some(interface.clone()))))
+}
+
+fn not_local(added: &[&Binding], world: &World) -> Vec<Catch> {
+    let local = IpNet::aggregate(&world.local);
+    let mut seen = HashSet::new();
+    let mut catches = Vec::new();
+    for binding in added {
+        let prefix = binding.destination;
+        // Every address means every address of this machine: those are local by definition.
+        if prefix.prefix_len() == 0 || binding.outcome == Outcome::Pass || !seen.insert(prefix) {
+            continue;
+        }
+        if covered(&local, &prefix) {
+            continue;
+        }
+        let part = local.iter().any(|net| prefix.contains(net));
+        let extent = if part { "only in part local" } else { "not local" };
+        catches.push(Catch {
+            hazard: Hazard::NotLocal,
+            message: format!("{prefix} is {extent} on this machine: other packets for it never reach the hook"),
+            help: Some(format!("{} route add local {prefix} dev lo", world.ip)),
+        });
+    }
+    catches
+}
+
+/// Whether a prefix lies in one of the aggregated (sorted, disjoint) prefixes.
+fn covered(aggregated: &[IpNet], prefix: &IpNet) -> bool {
+    let after = aggregated.partition_point(|net| {
+        // Disjoint prefixes: those whose first address is not beyond ours come first.
+        (net.network().is_ipv6(), net.network()) <= (prefix.network().is_ipv6(), prefix.network())
+    });
+    after.checked_sub(1).is_some_and(|before| aggregated[before].contains(prefix))
+}
+
+fn takeover(added: &[&Binding], new: &Policy, world: &World) -> Vec<Catch> {
+    let mut catches = Vec::new();
+    for listener in world.listeners.iter().filter(|listener| !world.registered.contains(&listener.cookie)) {
+        let taken = added.iter().filter(|binding| touches(binding, listener)).take(1000).find_map(|binding| {
+            let ip = if listener.address.ip().is_unspecified() {
+                binding.destination.network()
+            } else {
+                listener.address.ip()
+            };
+            let source = binding.source.map_or_else(|| any_source(ip), |source| source.network());
+            let destination = SocketAddr::new(ip, listener.address.port());
+            let winner = taker(new, listener.protocol, SocketAddr::new(source, 1024), destination)?;
+            added.contains(&winner).then_some((winner, destination))
+        });
+        if let Some((binding, destination)) = taken {
+            catches.push(Catch {
+                hazard: Hazard::Takeover,
+                message: format!(
+                    "`{binding}` takes packets to {destination} from {}, which listens on {} {}",
+                    listener.owner, listener.protocol, listener.address
+                ),
+                help: Some("register that socket under the label first, or carve it out with `pass`".to_owned()),
+            });
+        }
+    }
+    catches
+}
+
+/// Whether some packet that the binding matches would reach the listener by the regular lookup.
+fn touches(binding: &Binding, listener: &Listener) -> bool {
+    let address = listener.address.ip();
+    let family = binding.destination.network().is_ipv6() == address.is_ipv6()
+        || (address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && listener.dual_stack);
+    binding.outcome != Outcome::Pass
+        && binding.protocol == listener.protocol
+        && binding.ports.contains(listener.address.port())
+        && family
+        && (address.is_unspecified() || binding.destination.contains(&address))
+}
+
+fn any_source(like: IpAddr) -> IpAddr {
+    // Addresses kept for documentation: nobody's prefix but 0.0.0.0/0 and ::/0 means them.
+    match like {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    }
+}
+
+fn ephemeral(added: &[&Binding], world: &World) -> Vec<Catch> {
+    let Some(range) = &world.ephemeral else { return Vec::new() };
+    let mut catches = Vec::new();
+    for binding in added {
+        let eats = match binding.outcome {
+            Outcome::Pass => false,
+            Outcome::Refuse => true,
+            Outcome::Steer { .. } => binding.protocol == Protocol::Udp,
+        };
+        let overlaps = match binding.ports {
+            Ports::Every => true,
+            Ports::Range(ports) => ports.first <= *range.end() && ports.last >= *range.start(),
+        };
+        if !eats || !overlaps {
+            continue;
+        }
+        if let Some(address) = world.addresses.iter().find(|address| binding.destination.contains(*address)) {
+            catches.push(Catch {
+                hazard: Hazard::Ephemeral,
+                message: format!(
+                    "`{binding}` covers ports {}-{} of {address}, from which this machine asks its own questions: \
+                     answers (DNS for one) and ICMP errors to unconnected sockets would go to it",
+                    range.start(),
+                    range.end()
+                ),
+                help: Some("leave those ports or that address out".to_owned()),
+            });
+        }
+    }
+    catches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sklookup_policy::{Origin, parse_binding};
+
+    fn policy(lines: &[&str]) -> Policy {
+        let origin = || Origin::Command("test".into());
+        Policy::new(lines.iter().flat_map(|line| parse_binding(line, origin()).unwrap()).collect()).unwrap()
+    }
+
+    fn hazards(old: &[&str], new: &[&str], world: &World, replaces: bool) -> Vec<Hazard> {
+        review(&policy(old), &policy(new), world, replaces).iter().map(|catch| catch.hazard).collect()
+    }
+
+    fn world() -> World {
+        World {
+            local: vec!["127.0.0.0/8".parse().unwrap(), "192.0.2.7/32".parse().unwrap()],
+            addresses: vec!["127.0.0.1".parse().unwrap(), "192.0.2.7".parse().unwrap()],
+            ephemeral: Some(32768..=60999),
+            ..World::default()
+        }
+    }
+
+    fn listener(protocol: Protocol, address: &str) -> Listener {
+        Listener {
+            protocol,
+            address: address.parse().unwrap(),
+            dual_stack: true,
+            cookie: 9,
+            owner: "nginx (pid 7)".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_empty_policy_and_a_halved_one_are_caught_only_when_the_whole_is_replaced() {
+        let three = ["a tcp 127.0.0.1 1", "a tcp 127.0.0.1 2", "a tcp 127.0.0.1 3"];
+        assert_eq!(hazards(&three, &[], &world(), true), [Hazard::Empty]);
+        assert_eq!(hazards(&three, &three[..1], &world(), true), [Hazard::Shrink]);
+        assert_eq!(hazards(&three, &three[..2], &world(), true), []);
+        assert_eq!(hazards(&three, &[], &world(), false), []);
+    }
+
+    #[test]
+    fn the_port_of_an_ssh_session_is_not_taken_unless_carved_out() {
+        let world =
+            World { ssh: vec![("198.51.100.9:4000".parse().unwrap(), "192.0.2.7:22".parse().unwrap())], ..world() };
+        assert_eq!(hazards(&[], &["web tcp 192.0.2.7 1-1000"], &world, false), [Hazard::Ssh]);
+        assert_eq!(hazards(&[], &["web tcp 192.0.2.7 1-1000 dev eth0"], &world, false), [Hazard::Ssh]);
+        assert_eq!(hazards(&[], &["web tcp 192.0.2.7 1-1000", "pass tcp 192.0.2.7 22"], &world, false), []);
+        assert_eq!(hazards(&["web tcp 192.0.2.7 1-1000"], &["web tcp 192.0.2.7 1-1000"], &world, true), []);
+    }
+
+    #[test]
+    fn a_prefix_that_is_not_delivered_here_is_caught_with_the_route_that_is_missing() {
+        assert_eq!(hazards(&[], &["web tcp 127.3.0.0/16 80"], &world(), false), []);
+        assert_eq!(hazards(&[], &["web tcp 0.0.0.0/0 80"], &world(), false), []);
+        let world = World { ip: "ip -n blue".to_owned(), ..world() };
+        let catches = review(&policy(&[]), &policy(&["web tcp 192.0.2.0/24 80"]), &world, false);
+        assert_eq!(catches[0].hazard, Hazard::NotLocal);
+        assert!(catches[0].message.contains("only in part local"), "{}", catches[0].message);
+        assert_eq!(catches[0].help.as_deref(), Some("ip -n blue route add local 192.0.2.0/24 dev lo"));
+    }
+
+    #[test]
+    fn another_services_listener_is_named_and_a_registered_one_is_not() {
+        let mut world = world();
+        for address in ["192.0.2.7:80", "0.0.0.0:80", "[::]:80"] {
+            world.listeners = vec![listener(Protocol::Tcp, address)];
+            let catches = review(&policy(&[]), &policy(&["web tcp 192.0.2.7 80"]), &world, false);
+            assert_eq!(catches.len(), 1, "{address}: {catches:?}");
+            assert!(catches[0].message.contains("nginx (pid 7)"), "{}", catches[0].message);
+        }
+        assert_eq!(
+            hazards(
+                &[],
+                &[
+                    "web tcp 192.0.2.7 80",
+                    "pass tcp 192.0.2.7 80 from 0.0.0.0/1",
+                    "pass tcp 192.0.2.7 80 from 128.0.0.0/1"
+                ],
+                &world,
+                false
+            ),
+            []
+        );
+        assert_eq!(hazards(&[], &["web udp 192.0.2.7 80"], &world, false), []);
+        world.registered.insert(9);
+        assert_eq!(hazards(&[], &["web tcp 192.0.2.7 80"], &world, false), []);
+    }
+
+    #[test]
+    fn udp_over_ephemeral_ports_of_an_address_of_this_machine_is_caught() {
+        assert_eq!(hazards(&[], &["game udp 127.0.0.0/8"], &world(), false), [Hazard::Ephemeral]);
+        assert_eq!(hazards(&[], &["game udp 127.0.0.0/8 53,1000-2000"], &world(), false), []);
+        assert_eq!(hazards(&[], &["web tcp 127.0.0.0/8"], &world(), false), []);
+        assert_eq!(hazards(&[], &["refuse tcp 127.0.0.0/8"], &world(), false), [Hazard::Ephemeral]);
+        assert_eq!(hazards(&[], &["game udp 127.7.0.0/16"], &world(), false), []);
+    }
+
+    #[test]
+    fn many_catches_of_a_kind_are_counted_and_not_all_printed() {
+        let lines: Vec<String> = (0..100).map(|n| format!("web tcp 203.0.113.{n} 80")).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let catches = review(&policy(&[]), &policy(&lines), &world(), false);
+        assert_eq!(catches.len(), SHOWN + 1);
+        assert_eq!(catches[SHOWN].message, "and 95 more of this kind");
+    }
+}

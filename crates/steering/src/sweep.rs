@@ -1,0 +1,171 @@
+//! Taking away what nobody needs: generations that are neither live nor the parent of the live one.
+//!
+//! A directory belongs to whoever holds its lock. What can be locked and is not needed was left by somebody who died, or
+//! was replaced; it stays litter, because only its owner could have made it live.
+
+use std::path::Path;
+
+use sklookup_kernel::bpffs::{self, Kind};
+use sklookup_kernel::{Errno, Link, effective_uid};
+use std::os::fd::AsFd;
+
+use crate::error::Error;
+use crate::lock::{self, Attempt};
+use crate::registration::occupied;
+use crate::state::{State, generation_id, names, read_parent};
+
+impl State {
+    /// Sweeps this state and those of namespaces that are no more. What fails is left for the next command.
+    pub(crate) fn sweep(&self) {
+        let _ = self.sweep_generations();
+        for name in names_in(&self.root).unwrap_or_default() {
+            let other = self.root.join(&name);
+            let number = name.bytes().all(|byte| byte.is_ascii_digit());
+            if number && other != self.dir && is_dead(&other) {
+                let _ = clear_dead(&other);
+            }
+        }
+    }
+
+    fn sweep_generations(&self) -> Result<(), Error> {
+        for name in names_in(&self.dir)? {
+            let Some(id) = generation_id(&name) else { continue };
+            if self.needed(id)? {
+                continue;
+            }
+            let path = self.dir.join(&name);
+            let Attempt::Got(_locked) = lock::attempt(&path)? else { continue };
+            // Its owner may have made it live before we had the lock.
+            if !self.needed(id)? {
+                remove_generation(&path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a generation is live or the parent of the live one; so is everything while nothing can be known.
+    fn needed(&self, id: u32) -> Result<bool, Error> {
+        let live = self.read(|live| Ok((live.id, read_parent(&live.dir)?)))?;
+        Ok(live.is_none_or(|(live, parent)| id == live || id == parent))
+    }
+
+    /// Takes steering away from the namespace. False where there was none.
+    ///
+    /// Detaching commits: closing or unlinking alone would leave the program running while any reader holds the link.
+    ///
+    /// # Errors
+    /// A call that failed, or [`Error::Locked`].
+    pub fn unload(&self) -> Result<bool, Error> {
+        self.unload_if(|_| Ok(true))
+    }
+
+    /// Takes steering away if there is nothing left to steer: no binding, no living socket.
+    ///
+    /// # Errors
+    /// As [`State::unload`].
+    pub fn unload_if_idle(&self) -> Result<bool, Error> {
+        self.unload_if(|state| {
+            let Some(generation) = state.generation()? else { return Ok(true) };
+            if !generation.record.policy.is_empty() {
+                return Ok(false);
+            }
+            for label in &generation.record.labels {
+                if generation.live.label(label)?.map_or(Ok(false), |map| occupied(&map))? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    fn unload_if(&self, wanted: impl FnOnce(&State) -> Result<bool, Error>) -> Result<bool, Error> {
+        if bpffs::status(&self.dir).is_err() {
+            return Ok(false);
+        }
+        self.make()?; // refuses what is not ours
+        let Some(_locked) = self.lock()? else { return Ok(false) };
+        if !wanted(self)? {
+            return Ok(false);
+        }
+        let live = match Link::open(&self.dir.join(names::LINK)) {
+            Ok(link) => {
+                let alive = link.info()?.netns_inode == self.netns.inode();
+                link.detach()?;
+                alive
+            }
+            Err(error) if error.errno() == Errno::NOENT => false,
+            Err(error) => return Err(error.into()),
+        };
+        clear(&self.dir)?;
+        match bpffs::rmdir(&self.root) {
+            Ok(()) => {}
+            // Other namespaces are steered, or somebody begins to.
+            Err(error) if matches!(error.errno(), Errno::NOTEMPTY | Errno::NOENT | Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(live)
+    }
+}
+
+/// Whether the state in a directory belongs to a namespace that is gone.
+fn is_dead(dir: &Path) -> bool {
+    bpffs::status(dir).is_ok_and(|status| status.kind == Kind::Directory && status.uid == effective_uid())
+        && Link::open(&dir.join(names::LINK)).and_then(|link| link.info()).is_ok_and(|info| info.netns_inode == 0)
+}
+
+fn clear_dead(dir: &Path) -> Result<(), Error> {
+    let Attempt::Got(_locked) = lock::attempt(dir)? else { return Ok(()) };
+    // The inode may belong to a new namespace, whose first command was faster.
+    if is_dead(dir) {
+        clear(dir)?;
+    }
+    Ok(())
+}
+
+/// Empties a state directory that is locked and whose link is dead, and removes it unless a writer is at work in it.
+fn clear(dir: &Path) -> Result<(), Error> {
+    for name in [names::LINK, names::CURRENT, names::NEXT] {
+        gone(bpffs::unlink(&dir.join(name)))?;
+    }
+    for name in names_in(dir)? {
+        if generation_id(&name).is_none() {
+            continue;
+        }
+        let path = dir.join(&name);
+        if let Attempt::Got(_locked) = lock::attempt(&path)? {
+            remove_generation(&path);
+        }
+    }
+    match bpffs::rmdir(dir) {
+        Err(error) if matches!(error.errno(), Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        result => gone(result),
+    }
+}
+
+/// Removes a generation's directory: what sklookup pins, and nothing else.
+pub(crate) fn remove_generation(dir: &Path) {
+    let labels = dir.join(names::LABELS);
+    for name in names_in(&labels).unwrap_or_default() {
+        let _ = bpffs::unlink(&labels.join(name));
+    }
+    let _ = bpffs::rmdir(&labels);
+    for name in [names::PROGRAM, names::POLICY, names::HITS, names::FAULTS, names::BASE] {
+        let _ = bpffs::unlink(&dir.join(name));
+    }
+    let _ = bpffs::rmdir(dir);
+}
+
+fn gone(result: Result<(), sklookup_kernel::Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if error.errno() == Errno::NOENT => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// The names in a directory; none where there is no such directory.
+fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
+    match bpffs::open_dir(dir).and_then(|fd| bpffs::list(fd.as_fd())) {
+        Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR) => Ok(Vec::new()),
+        names => Ok(names?),
+    }
+}
