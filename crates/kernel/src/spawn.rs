@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! Two things are unsafe here. [`User::by_name`] calls `getpwnam_r` and `getgrouplist`, which write into buffers whose
-//! sizes they are given. [`spawn`] runs [`prepare`] between fork and exec, where only async-signal-safe calls are allowed:
+//! sizes they are given. [`spawn`] runs `prepare` between fork and exec, where only async-signal-safe calls are allowed:
 //! it makes system calls and touches no lock and no heap.
 #![allow(unsafe_code)]
 

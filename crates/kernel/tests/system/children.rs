@@ -10,7 +10,7 @@ use rustix::io::FdFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use sklookup_kernel::process::{self, Process};
 use sklookup_kernel::signals::{Origin, Received, Signal, Signals, wait_readable};
-use sklookup_kernel::spawn::{Exit, SpawnError, User, become_subreaper, reap_orphans, spawn};
+use sklookup_kernel::spawn::{Exit, SpawnError, Stdout, User, become_subreaper, reap_orphans, spawn};
 use sklookup_testbed::{Trial, plain_trial, sandbox_trial};
 
 use crate::leaking;
@@ -24,12 +24,12 @@ pub(crate) fn trials(mut signals: Signals) -> Vec<Trial> {
             assert_eq!((Exit::Code(3).shell_code(), Exit::Signal(15).shell_code()), (3, 143));
         }),
         plain_trial("a_command_that_is_not_there_is_told_from_one_that_may_not_run", || {
-            let missing = spawn(&words(&["no-such-command-anywhere"]), None).unwrap_err();
+            let missing = spawn(&words(&["no-such-command-anywhere"]), None, Stdout::Inherited).unwrap_err();
             assert_eq!(
                 (missing.shell_code(), missing.to_string().as_str()),
                 (127, "no-such-command-anywhere: not found")
             );
-            let denied = spawn(&words(&["/etc/passwd"]), None).unwrap_err();
+            let denied = spawn(&words(&["/etc/passwd"]), None, Stdout::Inherited).unwrap_err();
             assert!(matches!(denied, SpawnError::NotExecutable { .. }), "{denied}");
             assert_eq!(denied.shell_code(), 126);
         }),
@@ -57,7 +57,7 @@ pub(crate) fn trials(mut signals: Signals) -> Vec<Trial> {
             .unwrap();
         }),
         plain_trial("a_running_command_is_waited_for_by_its_fd", || {
-            let mut child = spawn(&words(&["sleep", "1000"]), None).unwrap();
+            let mut child = spawn(&words(&["sleep", "1000"]), None, Stdout::Inherited).unwrap();
             assert_eq!(child.try_wait().unwrap(), None);
             child.send(Signal::KILL).unwrap();
             assert_eq!(wait_readable(&[child.as_fd()], None).unwrap(), [true]);
@@ -85,7 +85,8 @@ pub(crate) fn trials(mut signals: Signals) -> Vec<Trial> {
             // The shell leaves a process behind that lives until its input ends, and ends itself.
             let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
             let path = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
-            let mut child = spawn(&words(&["sh", "-c", "tail -n 1 <\"$0\" &", &path]), None).unwrap();
+            let mut child =
+                spawn(&words(&["sh", "-c", "tail -n 1 <\"$0\" &", &path]), None, Stdout::Inherited).unwrap();
             let before = process::descendants(child.pid());
             assert_eq!(child.wait().unwrap(), Exit::Code(0));
             let orphan = process::descendants(std::process::id())
@@ -101,7 +102,7 @@ pub(crate) fn trials(mut signals: Signals) -> Vec<Trial> {
         }),
         plain_trial("a_signal_that_was_sent_names_its_sender", move || {
             assert_eq!(signals.read().unwrap(), None);
-            let mut sender = spawn(&words(&["sh", "-c", "kill -USR2 $PPID"]), None).unwrap();
+            let mut sender = spawn(&words(&["sh", "-c", "kill -USR2 $PPID"]), None, Stdout::Inherited).unwrap();
             assert_eq!(wait_readable(&[signals.as_fd()], None).unwrap(), [true]);
             let origin = Origin::Process { pid: sender.pid() };
             assert_eq!(signals.read().unwrap(), Some(Received { number: Signal::USR2.as_raw(), origin }));
@@ -120,7 +121,7 @@ pub(crate) fn trials(mut signals: Signals) -> Vec<Trial> {
 
 /// Runs a script to its end.
 fn shell(script: &str, user: Option<&User>) -> Exit {
-    spawn(&words(&["sh", "-c", script]), user).unwrap().wait().unwrap()
+    spawn(&words(&["sh", "-c", script]), user, Stdout::Inherited).unwrap().wait().unwrap()
 }
 
 fn words(words: &[&str]) -> Vec<OsString> {
