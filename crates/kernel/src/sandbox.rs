@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::UnshareFlags;
 
+use crate::door::{self, Call};
 use crate::error::{Error, Explained};
 use crate::interface;
 use crate::netns::{Netns, NetnsError, on_scratch_thread, unshare};
@@ -78,6 +79,7 @@ fn enter() -> Result<Sandbox, SandboxError> {
 }
 
 fn mount(kind: &'static str, path: &str, options: &std::ffi::CStr) -> Result<(), SandboxError> {
-    rustix::mount::mount(kind, path, kind, MountFlags::NOSUID | MountFlags::NODEV, Some(options))
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    door::through(Call::File("mount"), || rustix::mount::mount(kind, path, kind, flags, Some(options)))
         .map_err(|errno| SandboxError::Mount { kind, path: Path::new(path).to_owned(), errno })
 }
