@@ -4,54 +4,47 @@
 //! With an argument, only the shapes whose names contain it run. Peak memory is of the process (Linux only), so it
 //! is that of the largest shape so far.
 
-use std::fmt::Write;
 use std::time::Instant;
 
 use sklookup_policy::{MAX_BINDINGS, Policy, difference, parse_file, shadowed};
 
 type Shape = (&'static str, fn() -> String);
 
-const SHAPES: [Shape; 10] = [
-    ("hosts", || lines(MAX_BINDINGS, |i| format!("label{} tcp {} 80", i % 1000, host(i)))),
-    ("hosts-v6", || {
-        lines(MAX_BINDINGS, |i| format!("web tcp 2001:db8:{:x}:{:x}::/64 80,443", i >> 16, i & 0xffff))
-            .replace(",443", "")
+const SHAPES: [Shape; 11] = [
+    ("hosts", || file(&[lines(MAX_BINDINGS, |i| format!("label{} tcp {} 80", i % 1000, host(i)))])),
+    ("ipv6-prefixes", || {
+        file(&[lines(MAX_BINDINGS, |i| format!("web tcp 2001:db8:{:x}:{:x}::/64 80", i >> 16, i & 0xffff))])
     }),
     ("hosts-and-24s", || {
-        lines(996_000, |i| format!("host tcp {} 80", host(i))).replace(
-            "\n]",
-            &(0..3890).fold(String::new(), |s, i| s + &format!("\n  \"net tcp {}/24 80\",", host(i << 8))),
-        ) + "\n]\n"
+        let hosts = lines(996_000, |i| format!("host tcp {} 80", host(i)));
+        file(&[hosts, lines(3890, |i| format!("net tcp {}/24 80", host(i << 8)))])
     }),
     ("ports-by-sources", || {
-        lines(MAX_BINDINGS, |i| {
-            format!("web tcp 192.0.2.7 {} from 10.{}.{}.0/24", 1 + i / 1000, i % 1000 / 250, i % 250)
-        })
+        let source = |i| format!("10.{}.{}.0/24", i / 250, i % 250);
+        file(&[lines(MAX_BINDINGS, |i| format!("web tcp 192.0.2.7 {} from {}", 1 + i / 1000, source(i % 1000)))])
     }),
-    ("nested-ranges", || lines(32_000, |i| format!("web tcp 192.0.2.7 {}-{}", 1 + i, 65535 - i))),
+    ("nested-ranges", || file(&[lines(32_000, |i| format!("web tcp 192.0.2.7 {}-{}", 1 + i, 65535 - i))])),
     ("overlapping-ranges", || {
-        lines(100_000, |i| {
-            format!("web tcp 192.0.2.7 {}-{}", 1 + i * 7919 % 60_000, 1 + i * 7919 % 60_000 + 2 + i * 31 % 5000)
-        })
+        let start = |i| 1 + i * 7919 % 60_000;
+        file(&[lines(100_000, |i| format!("web tcp 192.0.2.7 {}-{}", start(i), start(i) + 2 + i * 31 % 5000))])
     }),
-    ("ranges-with-sources", || {
-        lines(32_000, |i| format!("web tcp 192.0.2.7 {}-{} from {}", 1 + i, 65535 - i, host(i)))
-    }),
+    ("ranges-with-sources", || file(&[nested_with_sources("192.0.2.7")])),
     ("ranges-with-sources-below", || {
-        let ranges =
-            |last: u8| lines(32_000, |i| format!("web tcp 192.0.2.{last} {}-{} from {}", 1 + i, 65535 - i, host(i)));
-        let above = "  \"web tcp 192.0.2.6/31\",\n]\n";
-        ranges(6).replace("\n]\n", "\n") + ranges(7).trim_start_matches("bindings = [").trim_end_matches("]\n") + above
+        let above = lines(1, |_| "web tcp 192.0.2.6/31".into());
+        file(&[nested_with_sources("192.0.2.6"), nested_with_sources("192.0.2.7"), above])
+    }),
+    ("all-shadowed", || {
+        let hosts = lines(1 << 16, |i| format!("host tcp {}", host(i)));
+        file(&[hosts, lines(900_000, |i| format!("net tcp 10.0.0.0/16 {} from 172.16.{}.0/24", 1 + i / 250, i % 250))])
     }),
     ("interfaces", || {
-        lines(500_000, |i| format!("web tcp 10.{}.{}.{} 80 dev veth{}", i >> 16, i >> 8 & 255, i & 255, i % 1000))
-            .replace("\n]", "\n  \"web tcp 10.0.0.0/8 80\",\n  \"web tcp 10.0.0.0/8 443 dev veth1\",\n]")
+        let above = lines(1, |_| "web tcp 10.0.0.0/8 80".into());
+        file(&[lines(500_000, |i| format!("web tcp {} 80 dev veth{}", host(i), i % 1000)), above])
     }),
     ("tables", || {
-        (0..200_000).fold(String::new(), |mut text, i| {
-            let _ = writeln!(text, "[[binding]]\nlabel = \"web\"\nprotocol = \"tcp\"\ndestination = [\"{}\"]\nports = [80, 443, \"8000-8999\"]\nsource = [\"198.51.100.0/24\"]\n", host(i));
-            text
-        })
+        let keys =
+            "label = \"web\"\nprotocol = \"tcp\"\nports = [80, 443, \"8000-8999\"]\nsource = \"198.51.100.0/24\"";
+        (0..200_000).map(|i| format!("[[binding]]\n{keys}\ndestination = [\"{}\"]\n\n", host(i))).collect()
     }),
 ];
 
@@ -78,12 +71,20 @@ fn main() {
     }
 }
 
+/// A policy file of one-line bindings.
+fn file(parts: &[String]) -> String {
+    format!("bindings = [\n{}]\n", parts.concat())
+}
+
 fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
-    let mut text = String::from("bindings = [");
-    for i in 0..count {
-        let _ = write!(text, "\n  \"{}\",", line(i));
-    }
-    text + "\n]\n"
+    (0..count).fold(String::new(), |mut text, i| {
+        text.extend(["  \"", &line(i), "\",\n"]);
+        text
+    })
+}
+
+fn nested_with_sources(destination: &str) -> String {
+    lines(32_000, |i| format!("web tcp {destination} {}-{} from {}", 1 + i, 65535 - i, host(i)))
 }
 
 fn host(i: usize) -> std::net::Ipv4Addr {

@@ -111,21 +111,11 @@ impl Search {
         // Sorted: the whole prefix comes first, then its halves.
         let (own, rest) = blocks.split(|blocks| blocks.partition_point(|block| block.destination.length == length));
         let (low, high) = rest.split(|blocks| blocks.partition_point(|block| !block.destination.bit(length)));
-        let tops = [low.top(), high.top()];
-
-        let halves_are_whole = tops.iter().all(|top| top.is_some_and(|top| top.length == length + 1));
-        let asked = wanted || !own.judged.is_empty();
-        let mut below = Region::default();
-        for (is_first, half, top) in [(true, low, tops[0]), (false, high, tops[1])] {
-            let Some(top) = top else { continue };
-            let half_wanted = halves_are_whole && asked && (is_first || !below.is_empty());
-            let region = self.visit(half, top.length, half_wanted);
-            below = match is_first {
-                true => region,
-                false if half_wanted => below.intersection(&region, &mut self.budget),
-                false => Region::default(),
-            };
-        }
+        let halves_are_whole = [low, high].iter().all(|half| half.top().is_some_and(|top| top.length == length + 1));
+        let asked = halves_are_whole && (wanted || !own.judged.is_empty());
+        let in_low = self.visit_half(low, asked);
+        let in_high = self.visit_half(high, asked && !in_low.is_empty());
+        let below = in_low.intersection(&in_high, &mut self.budget);
 
         if own.judged.is_empty() && own.others.is_empty() {
             return below;
@@ -139,6 +129,13 @@ impl Search {
             self.hidden.extend(unseen.map(|(block, _)| block.rank));
         }
         if wanted { below.union(&own_blocks, &mut self.budget) } else { Region::default() }
+    }
+
+    fn visit_half(&mut self, blocks: Blocks<'_>, wanted: bool) -> Region {
+        match blocks.top() {
+            Some(top) => self.visit(blocks, top.length, wanted),
+            None => Region::default(),
+        }
     }
 }
 
