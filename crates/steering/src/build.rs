@@ -77,7 +77,11 @@ impl Drop for Building {
 /// Makes a generation on top of `base`.
 pub(crate) fn build(state: &State, base: Option<&Generation>, plan: &Plan<'_>) -> Result<Building, Stop> {
     let counts = match base {
-        Some(base) => counters::carry(state, base, plan.policy)?,
+        Some(base) => match counters::carry(state, base, plan.policy) {
+            // Replaced meanwhile, the base let its parent go, or was swept itself.
+            Err(error) if error.is_missing() => return Err(Stop::Redo),
+            counts => counts?,
+        },
         None => None,
     };
     let maps = Maps::create(base, plan)?;

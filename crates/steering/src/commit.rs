@@ -257,7 +257,7 @@ impl Compiler<'_> {
 
 fn index_of(name: &Interface) -> Result<Option<u32>, Error> {
     let name: &str = name.as_ref();
-    Ok(interface::index_of(name).map_err(|errno| sklookup_kernel::Error::new("if_nametoindex", name, errno))?)
+    Ok(interface::index_of(name)?)
 }
 
 /// The same bindings for the same owners, wherever they came from.

@@ -46,8 +46,7 @@ impl State {
         let listeners = self.listeners()?.iter().map(listener).collect();
         let (local, addresses, ephemeral) = self.netns().run(|| {
             let local = route::local_prefixes()?;
-            let interfaces =
-                interface::list().map_err(|errno| sklookup_kernel::Error::new("RTM_GETADDR", "addresses", errno))?;
+            let interfaces = interface::list()?;
             let addresses =
                 interfaces.iter().flat_map(|interface| &interface.addresses).map(ipnet::IpNet::addr).collect();
             Ok::<_, Error>((local, addresses, ephemeral_ports()))

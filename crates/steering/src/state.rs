@@ -203,13 +203,13 @@ impl State {
         for dir in [&self.root, &self.dir] {
             match bpffs::create_dir(dir, DIRECTORY_MODE) {
                 Ok(()) => {}
-                Err(error) if error.errno() == Errno::EXIST => {}
+                // Not there any more, or its parent isn't: an unload was faster. Whoever needs it comes back here.
+                Err(error) if matches!(error.errno(), Errno::EXIST | Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
             }
             self.trusted(dir)?;
             let stat = match bpffs::status(dir) {
                 Ok(stat) => stat,
-                // Removed by an unload meanwhile: whoever needs it comes back here.
                 Err(error) if error.errno() == Errno::NOENT => continue,
                 Err(error) => return Err(error.into()),
             };
