@@ -15,7 +15,7 @@ mod watch;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use sklookup_kernel::spawn::{self, Exit, User};
+use sklookup_kernel::spawn::{self, Exit, Stdout, User};
 use sklookup_steering::Error;
 
 use crate::args::{Global, Run};
@@ -55,7 +55,8 @@ fn start(global: &Global, args: &Run) -> Result<Answer, Failure> {
         }
         let watch = Watch::new(&state, &asked)?;
         spawn::become_subreaper()?;
-        let started = state.netns().run(|| spawn::spawn(&args.command, user.as_ref()))?;
+        let stdout = if global.json { Stdout::ToStderr } else { Stdout::Inherited };
+        let started = state.netns().run(|| spawn::spawn(&args.command, user.as_ref(), stdout))?;
         let child = Child::new(started.map_err(|error| not_started(&error))?, &mut signals);
         Supervisor::new(args, &asked, &steering, watch, child).run()
     };

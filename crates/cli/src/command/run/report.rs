@@ -12,6 +12,7 @@ use crate::command::register;
 use crate::command::run::asked::Asked;
 use crate::command::run::child::described;
 use crate::command::run::service::{Service, Several};
+use crate::command::run::watch::Watch;
 use crate::output::Said;
 
 /// Says it now.
@@ -75,13 +76,13 @@ pub fn never_listened(command: &[OsString], exit: Exit) -> Said {
 }
 
 /// It runs and does not listen: with each socket there is and why it won't do.
-pub fn timed_out(search: &Search, asked: &Asked, args: &Run, pid: u32) -> Said {
+pub fn timed_out(search: &Search, watch: &Watch<'_>, asked: &Asked, args: &Run, pid: u32) -> Said {
     const SHOWN: usize = 10;
     let unsuitable = search.found.iter().map(|found| {
-        let why = asked.uses(found.member.protocol, found.local, &found.member.families).err();
-        // Suitable in itself: it was passed down to us, or the other protocol is still missing.
-        let why = why.unwrap_or_else(|| "suitable, but not all that --bind asks for".to_owned());
-        format!("{} {}{}: {why}", found.member.protocol, found.local, at(found))
+        let member = &found.member;
+        let why = watch.uses(member.protocol, found.local, &member.families, member.cookie).err();
+        let why = why.unwrap_or_else(|| "would do, but --bind asks for more".to_owned());
+        format!("{} {}{}: {why}", member.protocol, found.local, at(found))
     });
     let rejected = search.rejected.iter().map(|rejected| format!("fd {}: {}", rejected.fd, rejected.why));
     let mut seen: Vec<String> = unsuitable.chain(rejected).collect();

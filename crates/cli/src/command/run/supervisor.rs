@@ -111,7 +111,8 @@ impl<'a> Supervisor<'a> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let search = self.watch.search()?;
-                return Err(Failure::new(report::timed_out(&search, self.asked, self.args, self.child.pid())));
+                let said = report::timed_out(&search, &self.watch, self.asked, self.args, self.child.pid());
+                return Err(Failure::new(said));
             }
             let next = if complete { SETTLED.saturating_sub(since.elapsed()) } else { pause };
             pause = (pause * 2).min(EAGER[1]);

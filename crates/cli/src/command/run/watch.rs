@@ -4,14 +4,16 @@
 //! would find it taken. So looking is done with sock_diag and /proc, and fds are taken only to be registered.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 
 use sklookup_compiler::Family;
 use sklookup_kernel::process::{self, Process};
 use sklookup_kernel::sock_diag::{Entry, SockDiag};
+use sklookup_policy::Protocol;
 use sklookup_steering::find::{Found, Search, protocol};
 use sklookup_steering::{Error, State};
 
-use crate::command::run::asked::Asked;
+use crate::command::run::asked::{Asked, Kind};
 use crate::command::run::service::{Seen, Service};
 
 /// The eye on the processes below this one.
@@ -22,7 +24,7 @@ pub struct Watch<'a> {
     diag: SockDiag,
     /// Children that were there before the command: whoever became sklookup by exec had them.
     strangers: Vec<u32>,
-    /// Inodes of sockets that we hold ourselves: those passed on as standard input and output.
+    /// Cookies of listeners that we hold ourselves: those passed on as standard input and output.
     inherited: HashSet<u64>,
     /// Cookies of all that listened in the namespace at the last look.
     last: BTreeSet<u64>,
@@ -32,14 +34,12 @@ impl<'a> Watch<'a> {
     /// Starts to watch; to be made before the command is started.
     pub fn new(state: &'a State, asked: &'a Asked) -> Result<Watch<'a>, Error> {
         let own = std::process::id();
-        Ok(Watch {
-            state,
-            asked,
-            diag: state.netns().run(SockDiag::open)??,
-            strangers: process::descendants(own),
-            inherited: Process::open(own)?.sockets()?.iter().map(|socket| socket.inode).collect(),
-            last: BTreeSet::new(),
-        })
+        let mut diag = state.netns().run(SockDiag::open)??;
+        let held: HashSet<u64> = Process::open(own)?.sockets()?.iter().map(|socket| socket.inode).collect();
+        let listening = diag.listeners()?;
+        let inherited =
+            listening.iter().filter(|entry| held.contains(&entry.inode)).map(|entry| entry.cookie).collect();
+        Ok(Watch { state, asked, diag, strangers: process::descendants(own), inherited, last: BTreeSet::new() })
     }
 
     /// The sockets that could be meant, in a fixed order.
@@ -57,17 +57,28 @@ impl<'a> Watch<'a> {
                     continue;
                 }
                 let (protocol, local) = (protocol(entry.protocol), entry.local);
-                // Passed down to us, it may be anything; only a word of the user makes it the server's.
-                if self.inherited.contains(&socket.inode) && !self.asked.is_matched(protocol, local) {
-                    continue;
-                }
-                if let Ok(kinds) = self.asked.uses(protocol, local, families(entry)) {
+                if let Ok(kinds) = self.uses(protocol, local, families(entry), entry.cookie) {
                     seen.push(Seen { protocol, local, cookie: entry.cookie, kinds, pid: process.pid() });
                 }
             }
         }
         seen.sort();
         Ok(seen)
+    }
+
+    /// The kinds of packets that a socket could get; or why it gets none.
+    pub fn uses(
+        &self,
+        protocol: Protocol,
+        local: SocketAddr,
+        families: &[Family],
+        cookie: u64,
+    ) -> Result<Vec<Kind>, String> {
+        // Passed down to us, it may be anybody's; only a word of the user makes it the server's.
+        if self.inherited.contains(&cookie) && !self.asked.is_matched(protocol, local) {
+            return Err(format!("was open before it started; if it is meant: --match '{protocol} {local}'"));
+        }
+        self.asked.uses(protocol, local, families)
     }
 
     /// Whether the namespace has other listeners than at the last look. Cheap, and all there is to do while nothing

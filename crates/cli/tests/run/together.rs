@@ -1,0 +1,72 @@
+//! Several runs at once, and beside an applied policy.
+
+use sklookup_testbed::{Sandbox, Trial, kernel_trial};
+
+use crate::under_test::{Run, assert_clean, server, sklookup, tcp};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        kernel_trial("two_runs_serve_side_by_side", side_by_side),
+        kernel_trial("runs_that_conflict_are_refused_and_both_are_named", conflict),
+        kernel_trial("a_policy_that_is_replaced_leaves_a_run_its_bindings", replaced),
+        kernel_trial("a_run_whose_steering_is_taken_away_leaves_it_so", taken_away),
+    ]
+}
+
+fn side_by_side(sandbox: &Sandbox) {
+    let wide = Run::steering(&["--bind", "tcp 127.7.0.0/16 80"], &server("wide", &["tcp 127.0.0.1:8080"]));
+    let long = Run::steering(&["--bind", "tcp 127.7.7.0/24 80"], &server("long", &["tcp 127.0.0.1:8081"]));
+    assert_eq!(tcp("127.7.0.1:80").unwrap(), "wide");
+    assert_eq!(tcp("127.7.7.1:80").unwrap(), "long");
+    long.end();
+    assert_eq!(tcp("127.7.7.1:80").unwrap(), "wide");
+    wide.end();
+    assert!(tcp("127.7.0.1:80").is_err());
+    assert_clean(sandbox);
+}
+
+fn conflict(sandbox: &Sandbox) {
+    let first = Run::steering(&["--bind", "tcp 127.7.0.0/16 80-89"], &server("first", &["tcp 127.0.0.1:8080"]));
+    let started = sandbox.scratch.join("started");
+    let second = ["touch".to_owned(), started.to_str().unwrap().to_owned()];
+    let ended = Run::start(&["--bind", "tcp 127.7.0.0/16 85-94"], &second).wait();
+    assert_eq!(ended.code, Some(125), "{ended:?}");
+    assert!(ended.stderr.contains("127.7.0.0/16 80-89"), "{ended:?}");
+    assert!(ended.stderr.contains("127.7.0.0/16 85-94"), "{ended:?}");
+    assert!(!started.exists());
+    assert_eq!(tcp("127.7.0.1:85").unwrap(), "first");
+    first.end();
+    assert_clean(sandbox);
+}
+
+fn replaced(sandbox: &Sandbox) {
+    let apply = |text: &str| {
+        let file = sandbox.scratch.join("policy.toml");
+        std::fs::write(&file, text).unwrap();
+        let applied = sklookup(&["apply", file.to_str().unwrap()]).output().unwrap();
+        assert!(applied.status.success(), "{applied:?}");
+    };
+    let export = || String::from_utf8(sklookup(&["export"]).output().unwrap().stdout).unwrap();
+    apply("bindings = ['web tcp 127.8.0.0/16 80']");
+    let run = Run::steering(&["--bind", "tcp 127.7.0.0/16 80"], &server("run", &["tcp 127.0.0.1:8080"]));
+    apply("bindings = ['other tcp 127.8.0.0/16 80']");
+    assert_eq!(tcp("127.7.0.1:80").unwrap(), "run");
+    assert!(export().contains("other tcp 127.8.0.0/16 80"));
+    run.end();
+    assert!(tcp("127.7.0.1:80").is_err());
+    assert!(export().contains("other tcp 127.8.0.0/16 80"), "what others applied stays");
+    assert!(sklookup(&["unload"]).status().unwrap().success());
+    assert_clean(sandbox);
+}
+
+fn taken_away(sandbox: &Sandbox) {
+    let mut run = Run::steering(&["--bind", "tcp 127.7.0.0/16 80"], &server("web", &["tcp 127.0.0.1:8080"]));
+    assert!(sklookup(&["unload"]).status().unwrap().success());
+    run.tell("close");
+    run.tell("tcp 127.0.0.1:8080");
+    run.hear("sklookup: the bindings of this run were taken away");
+    assert_eq!(tcp("127.0.0.1:8080").unwrap(), "web");
+    assert!(tcp("127.7.0.1:80").is_err());
+    assert_clean(sandbox);
+    assert_eq!(run.end().code, Some(0));
+}
