@@ -44,7 +44,7 @@ pub(crate) fn emit(policy: &Policy, domains: &[Domain], counters: &Counters) -> 
     let mut b = Builder::new();
     let mut far = FarLabels::default();
     let starts: Vec<_> = domains.iter().map(|_| far.label(&mut b)).collect();
-    packet::dispatch(&mut b, &far, domains, &starts);
+    packet::dispatch(&mut b, &mut far, domains, &starts);
     for (domain, start) in domains.iter().zip(starts) {
         let Some(dag) = Dag::new(domain) else {
             return too_much(format!("the overlaps of {} make too many cases", domain.name()));
@@ -61,7 +61,7 @@ pub(crate) fn emit(policy: &Policy, domains: &[Domain], counters: &Counters) -> 
 fn emit_domain(b: &mut Builder, policy: &Policy, domain: &Domain, dag: &Dag, counters: &Counters) {
     let pass = b.label();
     packet::load_port(b, VALUE);
-    let filtered = packet::filter_ports(b, domain, VALUE, pass);
+    let filtered = packet::filter_ports(b, domain, VALUE, |_| pass);
 
     let labels: Vec<Label> = dag.nodes().iter().map(|_| b.label()).collect();
     let tail = Tail::new(b, label_map::slot(domain.family, domain.protocol, 0));

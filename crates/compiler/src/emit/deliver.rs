@@ -146,30 +146,30 @@ impl Tail {
 
     /// Writes the code that the labels share.
     pub(crate) fn emit(self, b: &mut Builder, counters: &Counters) {
-        let (next, step, selected, count, counted) = (b.label(), b.label(), b.label(), b.label(), b.label());
-        // Now R7 is the slot and R9 the socket, then the error.
+        let (selected, count, counted) = (b.label(), b.label(), b.label());
+        // Unrolled: without CAP_PERFMON the verifier also follows what a CPU may speculate, and a loop has no end there.
+        // From here on R9 is the socket, then the error.
         b.note("the other members");
         b.place(self.others);
-        b.mov(Reg::R7, self.first_slot as i32 + 1);
-        b.place(next);
-        b.store(Size::B4, Reg::R10, stack::SLOT, Reg::R7);
-        b.mov(Reg::R1, Reg::R8);
-        stack_address(b, Reg::R2, stack::SLOT);
-        b.call(helper::MAP_LOOKUP_ELEM);
-        b.branch(Cond::Eq, Reg::R0, 0, step);
-        b.mov(Reg::R9, Reg::R0);
-        assign(b);
-        b.mov(Reg::R1, Reg::R9);
-        b.mov(Reg::R9, Reg::R0);
-        b.call(helper::SK_RELEASE);
-        b.branch(Cond::Eq, Reg::R9, 0, selected);
-        b.branch(Cond::Eq, Reg::R9, -errno::EEXIST, self.already);
-        b.load(Size::B8, Reg::R1, Reg::R10, stack::ERROR);
-        b.branch(Cond::Ne, Reg::R1, 0, step);
-        b.store(Size::B8, Reg::R10, stack::ERROR, Reg::R9);
-        b.place(step);
-        b.alu(AluOp::Add, Reg::R7, 1);
-        b.branch(Cond::Lt, Reg::R7, (self.first_slot + MEMBERS) as i32, next);
+        for member in 1..MEMBERS {
+            let next = b.label();
+            b.store(Size::B4, Reg::R10, stack::SLOT, (self.first_slot + member) as i32);
+            b.mov(Reg::R1, Reg::R8);
+            stack_address(b, Reg::R2, stack::SLOT);
+            b.call(helper::MAP_LOOKUP_ELEM);
+            b.branch(Cond::Eq, Reg::R0, 0, next);
+            b.mov(Reg::R9, Reg::R0);
+            assign(b);
+            b.mov(Reg::R1, Reg::R9);
+            b.mov(Reg::R9, Reg::R0);
+            b.call(helper::SK_RELEASE);
+            b.branch(Cond::Eq, Reg::R9, 0, selected);
+            b.branch(Cond::Eq, Reg::R9, -errno::EEXIST, self.already);
+            b.load(Size::B8, Reg::R1, Reg::R10, stack::ERROR);
+            b.branch(Cond::Ne, Reg::R1, 0, next);
+            b.store(Size::B8, Reg::R10, stack::ERROR, Reg::R9);
+            b.place(next);
+        }
 
         b.note("no member can be selected: count why");
         b.place(self.none_left);
@@ -191,15 +191,13 @@ impl Tail {
         b.mov(Reg::R2, Fault::AlreadySelected as i32);
 
         b.place(count);
-        b.load(Size::B4, Reg::R7, Reg::R10, stack::BINDING);
-        hide_constant(b, Reg::R7);
-        // The map has a row more than there are bindings, so that what is left of one is not a constant either.
-        b.branch(Cond::Gt, Reg::R7, counters.bindings as i32, counted);
-        b.alu(AluOp::Mul, Reg::R7, FAULTS as i32);
-        b.alu(AluOp::Add, Reg::R7, Reg::R2);
-        b.alu(AluOp::Lsh, Reg::R7, 3);
+        b.alu(AluOp::Mul, BINDING, FAULTS as i32);
+        b.alu(AluOp::Add, BINDING, Reg::R2);
+        hide_constant(b, BINDING);
+        b.branch(Cond::Ge, BINDING, (counters.bindings * FAULTS) as i32, counted);
+        b.alu(AluOp::Lsh, BINDING, 3);
         b.map_value(Reg::R1, FAULTS_MAP, 0);
-        b.alu(AluOp::Add, Reg::R1, Reg::R7);
+        b.alu(AluOp::Add, Reg::R1, BINDING);
         b.mov(Reg::R2, 1);
         b.atomic(Size::B8, AtomicOp::Add { fetch: false }, Reg::R1, 0, Reg::R2);
         b.place(counted);

@@ -5,7 +5,7 @@
 
 use sklookup_bpf::{Builder, Label};
 
-/// A relay is placed this many slots after the label came up: less than half of what a jump spans, so that a block
+/// A relay is placed this many slots after the first jump to it: less than half of what a jump spans, so that a block
 /// of the other half's size may stand between two chances to place it.
 const REACH: usize = 16_000;
 
@@ -22,21 +22,23 @@ pub(crate) struct Far(usize);
 struct Ahead {
     /// Where jumps from here go: the place itself, or the next relay.
     next: Label,
-    /// Slot at which `next` was made.
-    since: usize,
+    /// Slot of the first jump to `next`; `None`: there is none yet, and the kernel refuses code that nothing leads to.
+    since: Option<usize>,
     placed: bool,
 }
 
 impl FarLabels {
     /// A label to be placed later.
     pub(crate) fn label(&mut self, b: &mut Builder) -> Far {
-        self.labels.push(Ahead { next: b.label(), since: b.slot(), placed: false });
+        self.labels.push(Ahead { next: b.label(), since: None, placed: false });
         Far(self.labels.len() - 1)
     }
 
-    /// What a jump emitted now names.
-    pub(crate) fn target(&self, far: Far) -> Label {
-        self.labels[far.0].next
+    /// What the next instruction, a jump, names.
+    pub(crate) fn target(&mut self, b: &Builder, far: Far) -> Label {
+        let ahead = &mut self.labels[far.0];
+        ahead.since.get_or_insert(b.slot());
+        ahead.next
     }
 
     /// Places the label before the next instruction.
@@ -49,7 +51,7 @@ impl FarLabels {
     /// A chance to place relays, to be given between blocks where control falls through.
     pub(crate) fn relay(&mut self, b: &mut Builder) {
         let slot = b.slot();
-        let due = |ahead: &Ahead| !ahead.placed && slot - ahead.since > REACH;
+        let due = |ahead: &Ahead| !ahead.placed && ahead.since.is_some_and(|since| slot - since > REACH);
         if !self.labels.iter().any(due) {
             return;
         }
@@ -61,7 +63,7 @@ impl FarLabels {
             }
             b.note("relay");
             b.place(ahead.next);
-            ahead.since = b.slot();
+            ahead.since = Some(b.slot());
             ahead.next = b.label();
             b.jump(ahead.next);
         }
@@ -79,7 +81,7 @@ mod tests {
         let mut b = Builder::new();
         let mut far = FarLabels::default();
         let end = far.label(&mut b);
-        b.jump(far.target(end));
+        b.jump(far.target(&b, end));
         for _ in 0..1000 {
             for _ in 0..100 {
                 b.mov(Reg::R0, 0);

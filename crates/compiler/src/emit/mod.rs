@@ -18,12 +18,16 @@ pub(crate) const BINDING: Reg = Reg::R7;
 /// The verdict if no socket is selected, for [`deliver`]: 0 or 1, and the verifier knows it.
 pub(crate) const VERDICT: Reg = Reg::R9;
 
-/// Leaves the value as it is and makes the verifier forget it; R1 is overwritten.
+/// Leaves the value as it is and makes the verifier forget it; R0 and R1 are overwritten.
 ///
-/// Without CAP_PERFMON it refuses an addition to a pointer that is a constant on one path and not on another, or two
-/// constants. The upper half of the family is 0, but to the verifier it might be anything.
+/// Without CAP_PERFMON it refuses an addition to a pointer that is reached with offsets of different bounds, such as
+/// two constants. The family differs from itself in no bit, but the verifier doesn't know that both are one.
 pub(crate) fn hide_constant(b: &mut Builder, reg: Reg) {
+    b.load(Size::B4, Reg::R0, CTX, abi::context::FAMILY);
     b.load(Size::B4, Reg::R1, CTX, abi::context::FAMILY);
-    b.alu(AluOp::Rsh, Reg::R1, 16);
-    b.alu(AluOp::Add, reg, Reg::R1);
+    b.alu(AluOp::Xor, Reg::R1, Reg::R0);
+    b.mov(Reg::R0, Reg::R1);
+    b.alu(AluOp::Lsh, Reg::R0, 32);
+    b.alu(AluOp::Or, Reg::R1, Reg::R0);
+    b.alu(AluOp::Xor, reg, Reg::R1);
 }

@@ -12,7 +12,7 @@ use crate::rules::Domain;
 const FILTERED_INTERVALS: usize = 4;
 
 /// Keeps the context and goes to the code of the packet's family and protocol; packets of no domain pass.
-pub(crate) fn dispatch(b: &mut Builder, far: &FarLabels, domains: &[Domain], starts: &[Far]) {
+pub(crate) fn dispatch(b: &mut Builder, far: &mut FarLabels, domains: &[Domain], starts: &[Far]) {
     b.mov(CTX, Reg::R1);
     if domains.is_empty() {
         pass(b);
@@ -33,7 +33,8 @@ pub(crate) fn dispatch(b: &mut Builder, far: &FarLabels, domains: &[Domain], sta
                 Protocol::Tcp => abi::IPPROTO_TCP,
                 Protocol::Udp => abi::IPPROTO_UDP,
             };
-            b.branch32(Cond::Eq, Reg::R2, protocol, far.target(start));
+            let start = far.target(b, start);
+            b.branch32(Cond::Eq, Reg::R2, protocol, start);
         }
         pass(b);
     }
@@ -52,14 +53,14 @@ pub(crate) fn load_port(b: &mut Builder, dst: Reg) {
 
 /// Goes to `pass` if no rule of the domain takes the port in `port`, where that takes few compares. Returns whether
 /// there is such a jump: the kernel refuses code that nothing leads to.
-pub(crate) fn filter_ports(b: &mut Builder, domain: &Domain, port: Reg, pass: Label) -> bool {
+pub(crate) fn filter_ports(b: &mut Builder, domain: &Domain, port: Reg, pass: impl FnOnce(&Builder) -> Label) -> bool {
     let intervals = domain.ports();
     let Some((&(first, last), others)) = intervals.split_last() else { return false };
     if others.len() >= FILTERED_INTERVALS || intervals == [(0, u16::MAX)] {
         return false;
     }
     b.note(format!("ports of {}", domain.name()));
-    let taken = b.label();
+    let (taken, pass) = (b.label(), pass(b));
     for &(first, last) in others {
         // The intervals ascend, and what is below this one was in none before it.
         if first == last {

@@ -67,7 +67,7 @@ pub(crate) fn emit(domains: &[Domain], counters: &Counters, maps: MapIndices) ->
     let mut b = Builder::new();
     let mut far = FarLabels::default();
     let starts: Vec<Far> = domains.iter().map(|_| far.label(&mut b)).collect();
-    packet::dispatch(&mut b, &far, domains, &starts);
+    packet::dispatch(&mut b, &mut far, domains, &starts);
     for ((domain, start), regions) in domains.iter().zip(starts).zip(&regions) {
         far.place(&mut b, start);
         let code = DomainCode { domain, regions, layout, counters, maps };
@@ -92,7 +92,7 @@ impl DomainCode<'_> {
         // Packets of other ports leave in front of all regions, those that no region knows behind them.
         let pass = far.label(b);
         packet::load_port(b, reg::PORT);
-        let filtered = packet::filter_ports(b, self.domain, reg::PORT, far.target(pass));
+        let filtered = packet::filter_ports(b, self.domain, reg::PORT, |b| far.target(b, pass));
         self.load_destination(b);
         let mut falls_through = true;
         for region in self.regions {
@@ -109,18 +109,18 @@ impl DomainCode<'_> {
     }
 
     /// Looks into one region, and goes on behind it if it has nothing for the packet. Returns whether it can do that.
-    fn region(&self, b: &mut Builder, far: &FarLabels, region: &Region, outcome: Far) -> bool {
-        let outcome = far.target(outcome);
+    fn region(&self, b: &mut Builder, far: &mut FarLabels, region: &Region, outcome: Far) -> bool {
+        let outcome = far.target(b, outcome);
         let (found, next, next_clobbered) = (b.label(), b.label(), b.label());
         b.note(region.describe(self.domain));
         match &region.place {
             Place::Everywhere(reference) => {
                 b.constant(reg::FOUND, reference.word());
+                hide_constant(b, reg::FOUND);
                 if reference.is_outcome() {
                     b.jump(outcome);
                     return false;
                 }
-                hide_constant(b, reg::FOUND);
             }
             Place::Buckets(buckets) => {
                 probe::emit(b, &region.shape, buckets, self.maps.table, found);
