@@ -33,6 +33,11 @@ pub fn text(counts: &Counts) -> String {
     text
 }
 
+/// `1 binding`, `2 bindings`.
+pub fn many(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ mod kernel;
 mod machine;
 
 use serde_json::{Value, json};
+use sklookup_steering::Status;
 
 use crate::args::Global;
 use crate::context::{existing_state, netns};
@@ -14,14 +15,13 @@ pub fn doctor(global: &Global) -> Result<Answer, Failure> {
     let netns = netns(global)?;
     let mut checks = kernel::checks();
     checks.extend(machine::rights());
-    checks.extend(machine::bpffs(&global.bpffs));
+    checks.push(machine::bpffs(&global.bpffs));
     checks.extend(machine::open_files());
-    checks.extend(machine::programs(&netns));
-    checks.extend(match existing_state(global) {
-        Ok(state) => state.iter().flat_map(machine::state).collect(),
-        // That there is no bpffs has been said above.
-        Err(_) => Vec::new(),
-    });
+    // Where there is no bpffs, which has been said by now, there is no state either.
+    match existing_state(global) {
+        Ok(Some(state)) => checks.extend(machine::state(&state)),
+        Ok(None) | Err(_) => checks.push(machine::programs(&Status::without_steering(&netns))),
+    }
     let works = !checks.iter().any(|check| check.result == Verdict::Broken);
     let json = json!({ "works": works, "checks": checks.iter().map(Check::json).collect::<Vec<Value>>() });
     Ok(Answer::yes(text(&checks, works), json).exit(if works { YES } else { NO }))

@@ -14,7 +14,7 @@ use sklookup_steering::status::{
 use crate::args::Global;
 use crate::command::list::{described, table};
 use crate::context::{existing_state, netns};
-use crate::counts;
+use crate::counts::{self, many};
 use crate::escape::printable;
 use crate::output::{Answer, COULD_NOT, Failure, NO, Said, YES};
 
@@ -188,14 +188,15 @@ fn write_in_effect(text: &mut String, in_effect: &InEffect) -> std::fmt::Result 
         printable(&record.writer)
     )?;
     let (bindings, labels) = (record.policy.len(), in_effect.labels.len());
-    writeln!(text, "policy      {bindings} bindings, {labels} labels, sha256 {}", &digest[..digest.len().min(16)])?;
+    let (of, digest) =
+        (format!("{}, {}", many(bindings, "binding"), many(labels, "label")), &digest[..digest.len().min(16)]);
+    writeln!(text, "policy      {of}, sha256 {digest}")?;
     writeln!(text, "compiled    {}: {}", record.strategy, printable(&record.why))?;
     writeln!(text, "counted     {}", counts::text(&total(in_effect)))?;
     for label in &in_effect.labels {
         let named = match label.bindings {
             0 => "no binding names it".to_owned(),
-            1 => format!("1 binding, {}", counts::text(&label.counts)),
-            many => format!("{many} bindings, {}", counts::text(&label.counts)),
+            bindings => format!("{}, {}", many(bindings, "binding"), counts::text(&label.counts)),
         };
         writeln!(text, "\n{}  ({named})", label.label)?;
         for row in rows(&label.sockets) {
@@ -227,7 +228,7 @@ fn write_in_effect(text: &mut String, in_effect: &InEffect) -> std::fmt::Result 
     }
     for run in &in_effect.runs {
         let state = if run.alive { "running" } else { "ENDED" };
-        writeln!(text, "\nrun         pid {}, {state}, {} bindings of its own", run.owner.pid, run.bindings)?;
+        writeln!(text, "\nrun         pid {}, {state}, {} of its own", run.owner.pid, many(run.bindings, "binding"))?;
     }
     Ok(())
 }

@@ -4,17 +4,22 @@ use std::path::Path;
 
 use sklookup_kernel::bpffs::{Kind, Status, is_bpffs, status};
 use sklookup_kernel::caps::{Cap, Caps, in_initial_user_namespace};
-use sklookup_kernel::{Errno, Netns, effective_uid};
+use sklookup_kernel::{Errno, effective_uid};
 use sklookup_policy::Policy;
 use sklookup_steering::State;
 use sklookup_steering::safety::Hazard;
 use sklookup_steering::status::{Status as Steered, Steering};
 
 use super::{Check, Verdict};
+use crate::args::DEFAULT_BPFFS;
 use crate::command::status::in_words;
+use crate::counts::many;
 
 /// The most programs that the kernel lets be attached to a namespace.
 const MOST_PROGRAMS: usize = 64;
+
+/// What the check of the state is called.
+const APPLIED: &str = "applied policy";
 
 /// Files that a commit of a large policy has open at once, with room to spare.
 const FILES_NEEDED: u64 = 512;
@@ -64,20 +69,27 @@ pub(super) fn rights() -> Vec<Check> {
 }
 
 /// Whether state can lie where it is looked for.
-pub(super) fn bpffs(path: &Path) -> Vec<Check> {
+pub(super) fn bpffs(path: &Path) -> Check {
     let mount = format!("mount -t bpf -o mode=0711 bpf {}", path.display());
     let check = |result, found: String| Check::new("bpffs", result, format!("{}: {found}", path.display()));
     match is_bpffs(path) {
         Ok(true) => {}
-        Ok(false) => return vec![check(Verdict::Broken, "no bpf file system is mounted there".to_owned()).mend(mount)],
-        Err(error) if error.errno() == Errno::NOENT => {
-            return vec![check(Verdict::Broken, "there is no such directory".to_owned()).mend(mount)];
+        // Commands that change something mount the usual one.
+        Ok(false)
+            if path == Path::new(DEFAULT_BPFFS) && Caps::effective().is_ok_and(|caps| caps.has(Cap::SysAdmin)) =>
+        {
+            let found = "no bpf file system is mounted there; the first command that changes something mounts one";
+            return check(Verdict::Fine, found.to_owned());
         }
-        Err(error) => return vec![check(Verdict::Unseen, error.to_string())],
+        Ok(false) => return check(Verdict::Broken, "no bpf file system is mounted there".to_owned()).mend(mount),
+        Err(error) if error.errno() == Errno::NOENT => {
+            return check(Verdict::Broken, "there is no such directory".to_owned()).mend(mount);
+        }
+        Err(error) => return check(Verdict::Unseen, error.to_string()),
     }
     match status(path) {
-        Ok(found) => vec![mounted(path, &found, effective_uid())],
-        Err(error) => vec![check(Verdict::Unseen, error.to_string())],
+        Ok(found) => mounted(path, &found, effective_uid()),
+        Err(error) => check(Verdict::Unseen, error.to_string()),
     }
 }
 
@@ -92,6 +104,7 @@ fn mounted(path: &Path, found: &Status, me: u32) -> Check {
             let found = format!("; {} belongs to user {}, and is not trusted", ours.display(), state.uid);
             return check(Verdict::Broken, found).mend(format!("rm -r {}", ours.display()));
         }
+        Ok(state) if state.uid == me => return check(Verdict::Fine, String::new()),
         _ => {}
     }
     if me != 0 && uid != me {
@@ -124,52 +137,57 @@ fn soft_limit(limits: &str) -> Option<u64> {
     if value == "unlimited" { Some(u64::MAX) } else { value.parse().ok() }
 }
 
-/// Who else is on the hook.
-pub(super) fn programs(netns: &Netns) -> Vec<Check> {
+/// Who is on the hook.
+pub(super) fn programs(status: &Steered) -> Check {
     const WHAT: &str = "programs on the hook";
-    let status = Steered::without_steering(netns);
     let Some(programs) = &status.programs else {
+        // Whoever may not ask has been told so: it is the first thing looked at.
         let why = status.unseen.first().map(|unseen| unseen.why.clone()).unwrap_or_default();
-        return vec![Check::new(WHAT, Verdict::Unseen, why)];
+        return Check::new(WHAT, Verdict::Unseen, why);
     };
-    if programs.len() >= MOST_PROGRAMS {
+    if programs.len() >= MOST_PROGRAMS && !programs.iter().any(|program| program.ours) {
         let found = format!("{}, the most the kernel allows", programs.len());
-        return vec![Check::new(WHAT, Verdict::Poor, found).mend("bpftool link list netns")];
+        return Check::new(WHAT, Verdict::Broken, found).mend("bpftool link show; bpftool link detach id ID");
     }
     let listed: Vec<String> = programs.iter().map(in_words).collect();
-    let found = if listed.is_empty() { "none".to_owned() } else { listed.join("; ") };
-    vec![Check::new(WHAT, Verdict::Fine, found)]
+    Check::new(WHAT, Verdict::Fine, if listed.is_empty() { "none".to_owned() } else { listed.join("; ") })
 }
 
-/// What is applied, whether it is whole, and whether packets for it arrive.
+/// What is applied, whether it is whole, and whether packets for it arrive; and who else is on the hook.
 pub(super) fn state(state: &State) -> Vec<Check> {
-    const WHAT: &str = "applied policy";
-    let status = match state.status() {
-        Ok(status) => status,
-        Err(error) => {
-            let check = Check::new(WHAT, Verdict::Broken, error.to_string());
-            return vec![Check { mend: error.help(), ..check }];
+    match state.status() {
+        Ok(status) => {
+            let mut checks = vec![programs(&status), applied(&status)];
+            if let Some(in_effect) = status.in_effect() {
+                checks.extend(routes(state, &in_effect.record.policy));
+            }
+            checks
         }
-    };
+        Err(error) => {
+            let check = Check::new(APPLIED, Verdict::Broken, error.to_string());
+            vec![programs(&Steered::without_steering(state.netns())), Check { mend: error.help(), ..check }]
+        }
+    }
+}
+
+fn applied(status: &Steered) -> Check {
     let in_effect = match &status.steering {
-        Steering::Nothing => return vec![Check::new(WHAT, Verdict::Fine, "none: nothing is steered here")],
+        Steering::Nothing => return Check::new(APPLIED, Verdict::Fine, "none: nothing is steered here"),
         Steering::Hidden { .. } => {
             let why = status.unseen.last().map(|unseen| unseen.why.clone()).unwrap_or_default();
-            return vec![Check::new(WHAT, Verdict::Unseen, why)];
+            return Check::new(APPLIED, Verdict::Unseen, why);
         }
         Steering::Live(in_effect) => in_effect,
     };
-    let policy = &in_effect.record.policy;
-    let found = format!("generation {}, {} bindings", in_effect.generation, policy.len());
-    let wrong = status.findings().len();
-    let mut checks = vec![match wrong {
-        0 => Check::new(WHAT, Verdict::Fine, found),
-        _ => {
-            Check::new(WHAT, Verdict::Poor, format!("{found}, {wrong} things dead or missing")).mend("sklookup status")
+    let (id, bindings) = (in_effect.generation, in_effect.record.policy.len());
+    let found = format!("generation {id}, {}", many(bindings, "binding"));
+    match status.findings().len() {
+        0 => Check::new(APPLIED, Verdict::Fine, found),
+        wrong => {
+            let found = format!("{found}; {} dead or missing", many(wrong, "thing"));
+            Check::new(APPLIED, Verdict::Poor, found).mend("sklookup status")
         }
-    }];
-    checks.extend(routes(state, policy));
-    checks
+    }
 }
 
 /// Prefixes that are steered and not delivered to this machine.

@@ -1,0 +1,166 @@
+//! Documents have the shapes that docs/json.md shows, and docs/json.md shows nothing else.
+
+#[path = "../command/mod.rs"]
+mod command;
+mod shapes;
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sklookup_testbed::{Sandbox, Trial, kernel_trial, plain_trial};
+
+use command::{Ran, command, document, one_document};
+use shapes::Documented;
+
+fn main() {
+    // `run` needs a server to start: this program is one.
+    if std::env::args().nth(1).as_deref() == Some("serve-one-connection") {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        server.accept().unwrap();
+        return;
+    }
+    sklookup_testbed::main(trials());
+}
+
+fn trials() -> Vec<Trial> {
+    vec![
+        kernel_trial("each_documented_shape_is_printed_and_no_other", every_shape),
+        plain_trial("a_failure_is_one_document_too", failures),
+    ]
+}
+
+/// Every file of the tests, by what it holds.
+struct Files<'a>(&'a Sandbox);
+
+impl Files<'_> {
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.scratch.join(name);
+        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+fn every_shape(sandbox: &Sandbox) {
+    let files = Files(sandbox);
+    let mut documented = Documented::read();
+    let mut see = |arguments: &[&str]| documented.compare(&document(arguments).1);
+
+    let first = files.write(
+        "first.toml",
+        r#"bindings = [
+             "web tcp 127.7.0.0/16 80 from 127.0.0.0/8 dev lo",
+             "web udp ::1 8000-8999",
+             "pass tcp 127.7.0.0/16 8000-8999",
+             "web tcp 127.7.0.0/16",
+           ]"#,
+    );
+    let second = files.write(
+        "second.toml",
+        r#"bindings = ["web tcp 127.7.0.0/16 when-empty pass", "refuse tcp 127.7.0.0/16 8000-8999", "x tcp ::1 1"]"#,
+    );
+    let shadowed = files.write(
+        "shadowed.toml",
+        r#"bindings = ["a tcp ::1 80", "b tcp ::1", "c tcp ::1 80 from ::/1", "d tcp ::1 80 from 8000::/1"]"#,
+    );
+    let wrong = files.write("wrong.toml", "bindings = [\n  \"web tcp 127.7.0.0/16 9000-8000\",\n]\n");
+
+    see(&["check", &first]);
+    see(&["check", &shadowed]);
+    see(&["check", &wrong]);
+    see(&["check", &first, "--packet", "tcp 127.0.0.1:4000 > 127.7.0.1:80 dev lo"]);
+    see(&["check", &first, "--packet", "tcp 127.0.0.1:4000 > 192.0.2.7:80"]);
+    see(&["diff", &first, &second]);
+    see(&["status"]);
+    see(&["list"]);
+    see(&["doctor"]);
+    see(&["apply", "--dry-run", &first]);
+    see(&["apply", &first]);
+    see(&["apply", &second, "--allow", "shrink"]);
+    see(&["apply", &first, "--allow", "shrink"]);
+    see(&["bind", "game", "udp", "127.7.0.0/16", "53"]);
+
+    let listener = TcpListener::bind("[::]:0").unwrap();
+    let udp = UdpSocket::bind("[::]:0").unwrap();
+    let pid = std::process::id().to_string();
+    let of = |protocol: &str, port: u16| format!("{protocol} :{port}");
+    let tcp_match = of("tcp", listener.local_addr().unwrap().port());
+    let udp_match = of("udp", udp.local_addr().unwrap().port());
+    see(&["register", "web", "--pid", &pid, "--match", &tcp_match]);
+    see(&["register", "game", "--pid", &pid, "--match", &udp_match]);
+    see(&["register", "spare", "--pid", &pid, "--match", &tcp_match]);
+    see(&["status"]);
+    // A socket that is connected later can't be selected any more, and one that is shut down has no address either.
+    udp.connect("[::1]:9").unwrap();
+    rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+    see(&["status"]);
+    see(&["list"]);
+    see(&["doctor"]);
+    see(&["unregister", "spare"]);
+    see(&["export"]);
+    see(&["unbind", "game", "udp", "127.7.0.0/16", "53"]);
+    see(&["unbind", "game", "udp", "127.7.0.0/16", "53"]);
+    see(&["completions", "bash"]);
+    documented.compare(&as_nobody(sandbox, &["--json", "status"]));
+    documented.compare(&as_nobody(sandbox, &["--json", "doctor"]));
+    let (during, after) = a_run();
+    documented.compare(&during);
+    documented.compare(&after);
+    documented.compare(&document(&["unload"]).1);
+    documented.is_complete();
+}
+
+/// What an ordinary user is answered.
+fn as_nobody(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    // The build directory may be closed to others.
+    let copy = sandbox.scratch.join("sklookup");
+    std::fs::copy(env!("CARGO_BIN_EXE_sklookup"), &copy).unwrap();
+    let output = std::process::Command::new(copy).args(arguments).uid(65534).gid(65534).output().unwrap();
+    one_document(&Ran::from(output))
+}
+
+/// The status while a `run` runs, and what the `run` prints at its end.
+fn a_run() -> (Value, Value) {
+    let server = std::env::current_exe().unwrap();
+    let server = server.to_str().unwrap();
+    let run = command(&["--json", "run", "--bind", "tcp 127.9.0.0/16 80", "--", server, "serve-one-connection"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let during = loop {
+        let (_, status) = document(&["status"]);
+        if status["runs"].as_array().is_some_and(|runs| !runs.is_empty()) {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "the run never steered: {status}");
+    };
+    // Its one connection ends the server, and so the run.
+    while TcpStream::connect("127.9.1.1:80").is_err() {
+        assert!(Instant::now() < deadline, "the run never listened");
+    }
+    (during, one_document(&run.wait_with_output().unwrap().into()))
+}
+
+fn failures() {
+    let mut documented = Documented::read();
+    for (arguments, exit) in [
+        (&["no-such-command"][..], 2),
+        (&["list", "--to", "nonsense"], 2),
+        (&["check", "/no/such/file"], 2),
+        (&["check", "/dev/null", "--packet", "nonsense"], 2),
+        (&["--netns", "no-such-netns", "status"], 2),
+        (&["--bpffs", "/proc", "status"], 2),
+        (&["--bpffs", "/proc", "apply", "/no/such/file"], 2),
+        (&["register", "web", "--pid", "4194304000"], 2),
+    ] {
+        let (ended, answer) = document(arguments);
+        assert_eq!(ended, exit, "{arguments:?}: {answer}");
+        assert!(answer["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{arguments:?}: {answer}");
+        documented.compare(&answer);
+    }
+}

@@ -1,0 +1,90 @@
+//! What is dead, missing or not what it was is said, and ends in exit status 1.
+
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
+use sklookup_kernel::{Sandbox, interface};
+use sklookup_testbed::{Trial, kernel_trial};
+
+use crate::command::sklookup;
+use crate::world::{bind, findings, status, tcp_server};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        kernel_trial("a_closed_socket_leaves_its_label_without_one", closed),
+        kernel_trial("a_family_without_a_socket_is_missing_though_the_other_has_one", half_served),
+        kernel_trial("an_interface_made_again_under_its_name_is_drift", drift),
+        kernel_trial("a_registration_that_no_binding_names_is_shown_and_not_a_fault", spare),
+    ]
+}
+
+fn closed(_: &Sandbox) {
+    bind("web tcp 127.7.0.0/16 80");
+    let server = tcp_server("web", "127.0.0.1");
+    assert_eq!(status().0, 0);
+    drop(server);
+    let (exit, status) = status();
+    assert_eq!(exit, 1);
+    assert_eq!(
+        findings(&status),
+        ["label web: no socket for tcp over IPv4, which 1 binding has steered to it: packets are refused"]
+    );
+    let ran = sklookup(&["status"]);
+    assert!(ran.stdout.contains("NO SOCKET") && ran.stderr.contains("sklookup register web --pid PID"), "{ran:?}");
+}
+
+fn half_served(_: &Sandbox) {
+    bind("web tcp 127.7.0.0/16,::1 80 when-empty pass");
+    let _server = tcp_server("web", "127.0.0.1");
+    let (exit, status) = status();
+    assert_eq!(exit, 1);
+    assert_eq!(findings(&status).len(), 1, "{status}");
+    assert!(findings(&status)[0].ends_with("packets go on to the regular lookup"), "{status}");
+    assert_eq!(status["labels"][0]["missing"][0]["family"], "ipv6");
+}
+
+fn drift(_: &Sandbox) {
+    let (first, _) = interface::add_veth("sk-a", "sk-b").unwrap();
+    bind("pass tcp 127.7.0.0/16 dev sk-a");
+    assert_eq!(status().0, 0);
+    remove(first);
+    let (exit, gone) = status();
+    assert_eq!((exit, gone["interfaces"][0]["index-now"].is_null()), (1, true));
+    assert!(findings(&gone)[0].contains("none of this name any more"), "{gone}");
+
+    let (again, _) = interface::add_veth("sk-a", "sk-b").unwrap();
+    assert_ne!(again, first);
+    let (exit, drifted) = status();
+    assert_eq!((exit, drifted["interfaces"][0]["index-now"].as_u64()), (1, Some(again.into())));
+    assert!(findings(&drifted)[0].contains("made again"), "{drifted}");
+}
+
+fn spare(_: &Sandbox) {
+    bind("web tcp 127.7.0.0/16 80");
+    let _web = tcp_server("web", "127.0.0.1");
+    let spare = tcp_server("spare", "127.0.0.1");
+    let (exit, status) = status();
+    assert_eq!(exit, 0, "{status}");
+    let label = &status["labels"][0];
+    assert_eq!((&label["label"], &label["bindings"]), (&"spare".into(), &0.into()));
+    let socket = &label["sockets"][0];
+    assert_eq!(socket["local"], spare.local_addr().unwrap().to_string());
+    assert_eq!(socket["processes"][0]["pid"], std::process::id());
+}
+
+/// Removes an interface of this thread's namespace (`RTM_DELLINK`).
+fn remove(index: u32) {
+    let mut message = Vec::new();
+    message.extend(32u32.to_ne_bytes()); // length
+    message.extend(17u16.to_ne_bytes()); // RTM_DELLINK
+    message.extend(5u16.to_ne_bytes()); // a request, to be acknowledged
+    message.extend([0; 8]); // sequence and port
+    message.extend([0; 4]); // family and type of the interface
+    message.extend(index.to_ne_bytes());
+    message.extend([0; 8]); // flags
+    // No protocol is NETLINK_ROUTE.
+    let netlink = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).unwrap();
+    sendto(&netlink, &message, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).unwrap();
+    let mut answer = [0; 4096];
+    recv(&netlink, &mut answer[..], RecvFlags::empty()).unwrap();
+    assert_eq!(answer[16..20], [0; 4], "the error of the acknowledgement");
+}

@@ -1,0 +1,14 @@
+//! What `status`, `list` and `doctor` say of real sockets on the real hook.
+
+#[path = "../command/mod.rs"]
+mod command;
+mod counters;
+mod damage;
+mod others;
+mod output;
+mod world;
+
+fn main() {
+    let trials = [counters::trials(), damage::trials(), others::trials(), output::trials()];
+    sklookup_testbed::main(trials.into_iter().flatten().collect());
+}
