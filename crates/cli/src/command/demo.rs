@@ -119,11 +119,13 @@ fn a_swap(tour: &mut Tour, sandbox: &Sandbox) -> Result<(), Failure> {
     tour.run(&["apply", &files[0]])?;
     tour.tcp("127.7.0.1:443", "blue");
     let client = Client::start(443);
+    client.go_on();
     tour.run(&["apply", &files[1]])?;
     tour.remark(&format!("and blue and green in turn, {SWAPS} times"));
     for swap in 1..SWAPS {
         tour.run_quietly(&["apply", &files[(swap + 1) % 2]])?;
     }
+    client.go_on();
     let traffic = client.stop();
     let [blue, green] = servers.each_ref().map(|server| traffic.answered(server.name()));
     tour.saw("connections", &(blue + green).to_string(), blue > 0 && green > 0, "some to each");
@@ -136,10 +138,13 @@ fn a_swap(tour: &mut Tour, sandbox: &Sandbox) -> Result<(), Failure> {
 fn a_restart(tour: &mut Tour, old: Server) -> Result<Server, Failure> {
     tour.act("A restart", "A new server takes over from the old one under traffic; then it crashes and comes back.");
     let client = Client::start(80);
+    client.go_on();
     let new = Server::tcp("web 2", "127.0.0.1:8084")?;
-    tour.run(&["register", "web", "--pid", &std::process::id().to_string(), "--match", "tcp 127.0.0.1:8084"])?;
-    let traffic = client.stop();
+    tour.register("web", &new)?;
+    client.go_on();
     drop(old);
+    client.go_on();
+    let traffic = client.stop();
     tour.saw("connections", &traffic.total().to_string(), traffic.total() > 0, "some");
     tour.count("refused", traffic.refused, 0);
     tour.tcp("127.7.0.1:80", "web 2");
