@@ -8,7 +8,7 @@ use sklookup_compiler::{Counts, Family};
 use sklookup_policy::Entry;
 use sklookup_steering::add;
 use sklookup_steering::status::{
-    Attached, Finding, Health, InEffect, LabelStatus, SocketOwner, SocketStatus, Status, Steering, Unseen,
+    Attached, Health, InEffect, LabelStatus, SocketOwner, SocketStatus, Status, Steering, Unseen,
 };
 
 use crate::args::Global;
@@ -34,16 +34,15 @@ pub fn status(global: &Global) -> Result<Answer, Failure> {
     };
     // Either is long where there are many bindings, and only one is printed.
     let answer = match global.json {
-        true => Answer::yes("", document(&status, &findings)),
+        true => Answer::yes("", document(&status)),
         false => Answer::yes(text(&status), json!({})),
     };
     let said = findings.into_iter().map(|finding| Said::with_help(finding.message, finding.help));
     Ok(answer.exit(exit).saying(said))
 }
 
-fn document(status: &Status, findings: &[Finding]) -> Value {
-    let findings: Vec<Value> =
-        findings.iter().map(|finding| json!({ "message": finding.message, "help": finding.help })).collect();
+/// All but the findings, which are said as every command says what is amiss.
+fn document(status: &Status) -> Value {
     let programs = status.programs.as_ref().map(|programs| programs.iter().map(program).collect::<Vec<Value>>());
     let unseen: Vec<Value> =
         status.unseen.iter().map(|unseen| json!({ "what": unseen.what, "why": unseen.why })).collect();
@@ -59,7 +58,6 @@ fn document(status: &Status, findings: &[Finding]) -> Value {
         "programs": programs,
         "litter": status.litter,
         "unseen": unseen,
-        "findings": findings,
     });
     let Some(in_effect) = status.in_effect() else { return document };
     let interfaces = in_effect.interfaces.iter().map(|interface| {

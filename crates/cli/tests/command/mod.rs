@@ -1,5 +1,7 @@
 //! Running the command from inside a sandbox, and what it said.
 
+#![allow(dead_code)] // each test binary uses a part of it
+
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;

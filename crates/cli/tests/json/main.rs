@@ -10,10 +10,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde_json::Value;
 use sklookup_testbed::{Sandbox, Trial, kernel_trial, plain_trial};
 
-use command::{Ran, command, document, one_document};
+use command::{Ran, command, document, one_document, sklookup};
 use shapes::Documented;
 
 fn main() {
@@ -29,6 +30,7 @@ fn main() {
 fn trials() -> Vec<Trial> {
     vec![
         kernel_trial("each_documented_shape_is_printed_and_no_other", every_shape),
+        plain_trial("every_command_has_an_example", every_command),
         plain_trial("a_failure_is_one_document_too", failures),
     ]
 }
@@ -109,7 +111,11 @@ fn every_shape(sandbox: &Sandbox) {
     let (during, after) = a_run();
     documented.compare(&during);
     documented.compare(&after);
+    let killed = ["run", "--bind", "tcp 127.9.0.0/16 80", "--", "/bin/sh", "-c", "kill -9 $$"];
+    documented.compare(&document(&killed).1);
+    documented.compare(&without_sys_admin());
     documented.compare(&document(&["unload"]).1);
+    documented.compare(&document(&["demo"]).1);
     documented.is_complete();
 }
 
@@ -120,6 +126,18 @@ fn as_nobody(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     std::fs::copy(env!("CARGO_BIN_EXE_sklookup"), &copy).unwrap();
     let output = std::process::Command::new(copy).args(arguments).uid(65534).gid(65534).output().unwrap();
     one_document(&Ran::from(output))
+}
+
+/// The status for who may attach programs but not look at those of others.
+fn without_sys_admin() -> Value {
+    // On a thread of its own: what follows needs all rights again.
+    std::thread::scope(|scope| {
+        let limited = scope.spawn(|| {
+            remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN).unwrap();
+            document(&["status"]).1
+        });
+        limited.join().unwrap()
+    })
 }
 
 /// The status while a `run` runs, and what the `run` prints at its end.
@@ -146,6 +164,20 @@ fn a_run() -> (Value, Value) {
     (during, one_document(&run.wait_with_output().unwrap().into()))
 }
 
+fn every_command() {
+    let documented = Documented::read();
+    let help = sklookup(&["--help"]).stdout;
+    let (_, commands) = help.split_once("\nCommands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    // The text of a command that wraps is indented further.
+    let names = commands.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
+    let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"apply") && names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(documented.headings().contains(name), "docs/json.md says nothing of `{name}`");
+    }
+}
+
 fn failures() {
     let mut documented = Documented::read();
     for (arguments, exit) in [
@@ -158,8 +190,10 @@ fn failures() {
         (&["--bpffs", "/proc", "apply", "/no/such/file"], 2),
         (&["register", "web", "--pid", "4194304000"], 2),
     ] {
-        let (ended, answer) = document(arguments);
-        assert_eq!(ended, exit, "{arguments:?}: {answer}");
+        let ran = sklookup(&[&["--json"], arguments].concat());
+        let answer = one_document(&ran);
+        assert_eq!(ran.exit, exit, "{ran:?}");
+        assert!(ran.stderr.starts_with("sklookup: "), "people are told as well: {ran:?}");
         assert!(answer["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{arguments:?}: {answer}");
         documented.compare(&answer);
     }

@@ -65,6 +65,11 @@ impl Documented {
         }
     }
 
+    /// What the examples are of.
+    pub fn headings(&self) -> BTreeSet<&str> {
+        self.examples.iter().map(|example| example.heading.as_str()).collect()
+    }
+
     /// Makes sure that a document has the shape of an example for its command.
     pub fn compare(&mut self, actual: &Value) {
         let heading = match actual.get("errors") {
@@ -96,8 +101,12 @@ impl Documented {
                 example.heading, example.document
             );
         }
+        // The first is shown by the tests of `status`. The others are so for who may read a state and neither open its
+        // link nor enter its namespace: more grants than a test should make.
+        let not_made = ["index-now", "link", "selectable"];
         for keys in [&self.lax.optional, &self.lax.nullable] {
-            let never: Vec<_> = keys.named.difference(&keys.seen).collect();
+            let never = keys.named.difference(&keys.seen).filter(|key| !not_made.contains(&key.as_str()));
+            let never: Vec<_> = never.collect();
             assert!(never.is_empty(), "never {}, though documented so: {never:?}", keys.what);
         }
     }

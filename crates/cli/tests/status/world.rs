@@ -63,7 +63,8 @@ pub fn counts(label: &str) -> Value {
 
 /// The sentences of what is dead or missing.
 pub fn findings(status: &Value) -> Vec<&str> {
-    status["findings"].as_array().unwrap().iter().map(|finding| finding["message"].as_str().unwrap()).collect()
+    let warnings = status["warnings"].as_array().map_or(&[][..], Vec::as_slice);
+    warnings.iter().map(|warning| warning["message"].as_str().unwrap()).collect()
 }
 
 /// Somebody else's program on the hook, which passes; attached as long as the link is held.
