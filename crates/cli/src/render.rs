@@ -1,7 +1,9 @@
 //! Bindings, packets and changes as JSON and as text: one spelling for all commands.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
-use sklookup_policy::{Binding, Difference, Entry, Origin, Outcome, Ports, WhenEmpty};
+use sklookup_policy::{Binding, Change, Difference, Entry, Origin, Outcome, Ports, WhenEmpty};
 
 /// A binding, spelled as in a policy file.
 pub fn binding(binding: &Binding) -> Map<String, Value> {
@@ -48,32 +50,39 @@ pub fn entry(entry: &Entry) -> Map<String, Value> {
     fields
 }
 
-/// What changes between two policies: a line with a sign for each binding, and an array.
-pub fn difference(difference: &Difference) -> (String, Value) {
+/// What changes between two policies, a line with a sign for each binding.
+pub fn difference(difference: &Difference) -> String {
     let mut text = String::new();
-    let mut changes = Vec::new();
-    let mut add = |sign: char, kind: &str, binding: &Binding, before: Option<&Outcome>| {
-        text.push_str(&format!("{sign} {binding}"));
-        let mut fields = self::binding(binding);
-        fields.insert("change".to_owned(), json!(kind));
-        if let Some(before) = before {
-            let before = Binding { outcome: before.clone(), ..binding.clone() };
-            text.push_str(&format!("    # was: {before}"));
-            fields.insert("before".to_owned(), Value::Object(self::binding(&before)));
-        }
-        text.push('\n');
-        changes.push(Value::Object(fields));
-    };
-    for binding in &difference.removed {
-        add('-', "removed", binding, None);
-    }
+    let mut line = |sign: char, binding: &Binding| writeln!(text, "{sign} {binding}").expect("a String takes all");
+    difference.removed.iter().for_each(|binding| line('-', binding));
     for change in &difference.changed {
-        add('~', "changed", &change.binding, Some(&change.before));
+        line('-', &before(change));
+        line('+', &change.binding);
     }
-    for binding in &difference.added {
-        add('+', "added", binding, None);
-    }
-    (text, Value::Array(changes))
+    difference.added.iter().for_each(|binding| line('+', binding));
+    text
+}
+
+/// The same as an array.
+pub fn changes(difference: &Difference) -> Value {
+    let change = |kind: &str, binding: &Binding| {
+        let mut fields = Map::from_iter([("change".to_owned(), json!(kind))]);
+        fields.extend(self::binding(binding));
+        fields
+    };
+    let removed = difference.removed.iter().map(|binding| change("removed", binding));
+    let changed = difference.changed.iter().map(|changed| {
+        let mut fields = change("changed", &changed.binding);
+        fields.insert("before".to_owned(), Value::Object(binding(&before(changed))));
+        fields
+    });
+    let added = difference.added.iter().map(|binding| change("added", binding));
+    removed.chain(changed).chain(added).map(Value::Object).collect()
+}
+
+/// A changed binding as it was.
+fn before(change: &Change) -> Binding {
+    Binding { outcome: change.before.clone(), ..change.binding.clone() }
 }
 
 /// How many of each: `2 added, 1 removed, 0 changed`.

@@ -1,5 +1,6 @@
 //! Changing what is applied: read, build, and one system call that makes it so.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use sklookup_compiler::{Compiled, Options, compile};
 use sklookup_kernel::process::Process;
 use sklookup_kernel::{Errno, Link, bpffs, interface, possible_cpus};
-use sklookup_policy::{Entry, Interface, Label, Owner, Policy};
+use sklookup_policy::{Interface, Label, Owner, Policy};
 
 use crate::build::{Building, Plan, Stop, build};
 use crate::error::Error;
@@ -28,8 +29,8 @@ pub struct Current<'a> {
     pub labels: &'a BTreeSet<Label>,
 }
 
-/// Answers the bindings that are to be applied, given what is.
-pub type EditFn<'a> = dyn FnMut(&Current<'_>) -> Result<Vec<Entry>, Error> + 'a;
+/// Answers the policy that is to be applied, given what is.
+pub type EditFn<'a> = dyn FnMut(&Current<'_>) -> Result<Policy, Error> + 'a;
 
 /// What a commit did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub enum Committed {
 }
 
 impl State {
-    /// Changes what is applied to the bindings that `edit` answers. It is asked again whenever somebody else was faster,
+    /// Changes what is applied to the policy that `edit` answers. It is asked again whenever somebody else was faster,
     /// and may refuse.
     ///
     /// The placements' sockets are in their labels before the commit, so that a new label is never seen empty. At the
@@ -91,13 +92,12 @@ impl State {
             // Ask first: what is refused must not leave even an empty policy behind.
             let none = Policy::default();
             let wanted = edit(&Current { policy: &none, labels: &BTreeSet::new() })?;
-            compiler.compile(Policy::new(wanted).map_err(Error::Policy)?)?;
+            compiler.compile(wanted)?;
             self.first()?;
             return Err(Stop::Redo);
         };
         let applied = without_the_dead(&base.record.policy)?;
-        let wanted = edit(&Current { policy: &applied, labels: &base.record.labels })?;
-        let policy = Policy::new(wanted).map_err(Error::Policy)?;
+        let policy = edit(&Current { policy: &applied, labels: &base.record.labels })?;
 
         let mut labels: BTreeSet<Label> = policy.labels().iter().cloned().collect();
         labels.extend(placements.iter().map(|placement| placement.label.clone()));
@@ -271,13 +271,13 @@ pub fn is_alive(owner: Owner) -> bool {
 }
 
 /// What is applied, less the bindings of a `run` that is no more.
-fn without_the_dead(policy: &Policy) -> Result<Policy, Error> {
+fn without_the_dead(policy: &Policy) -> Result<Cow<'_, Policy>, Error> {
     if policy.entries().iter().all(|entry| entry.owner.is_none()) {
-        return Ok(policy.clone());
+        return Ok(Cow::Borrowed(policy));
     }
     let entries = policy.entries().iter().filter(|entry| match entry.owner {
         None => true,
         Some(owner) => is_alive(owner),
     });
-    Policy::new(entries.cloned().collect()).map_err(Error::Policy)
+    Policy::new(entries.cloned().collect()).map(Cow::Owned).map_err(Error::Policy)
 }

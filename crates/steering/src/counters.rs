@@ -29,8 +29,6 @@ impl State {
         self.read(|live| {
             let generation = live.open()?;
             let policy = &generation.record.policy;
-            let texts: Vec<String> = policy.entries().iter().map(|entry| entry.binding.to_string()).collect();
-            let numbers: HashMap<&str, usize> = texts.iter().enumerate().map(|(n, text)| (text.as_str(), n)).collect();
             let mut counts = vec![Counts::default(); policy.len()];
             let own = read_counters(&generation.live.dir, policy.len(), generation.record.hits)?;
             for (sum, count) in counts.iter_mut().zip(own) {
@@ -39,7 +37,7 @@ impl State {
             for (sum, count) in counts.iter_mut().zip(read_base(&generation)?) {
                 add(sum, &count);
             }
-            add_parent(self, &generation.record, &numbers, &mut counts)?;
+            add_parent(self, &generation.record, &mut counts)?;
             Ok((generation, counts))
         })
     }
@@ -51,15 +49,13 @@ pub(crate) fn carry(state: &State, base: &Generation, policy: &Policy) -> Result
     if base.record.parent != 0 {
         // Whoever was inside the parent's program when the base replaced it has left it: its counts are final.
         membarrier_global()?;
-        let texts: Vec<String> = base.record.policy.entries().iter().map(|entry| entry.binding.to_string()).collect();
-        let numbers = texts.iter().enumerate().map(|(n, text)| (text.as_str(), n)).collect();
-        add_parent(state, &base.record, &numbers, &mut before)?;
+        add_parent(state, &base.record, &mut before)?;
     }
+    // Most generations of a quiet policy have nothing to carry, and then bindings need not be matched.
     if before.iter().all(|counts| *counts == Counts::default()) {
         return Ok(None);
     }
-    let carried: HashMap<String, &Counts> =
-        base.record.policy.entries().iter().map(|entry| entry.binding.to_string()).zip(&before).collect();
+    let carried: HashMap<String, &Counts> = texts(&base.record.policy).into_iter().zip(&before).collect();
     let mut bytes = Vec::with_capacity(policy.len() * FIELDS * 8);
     for entry in policy.entries() {
         let counts = carried.get(&entry.binding.to_string()).copied().copied().unwrap_or_default();
@@ -71,12 +67,7 @@ pub(crate) fn carry(state: &State, base: &Generation, policy: &Policy) -> Result
 }
 
 /// Adds what the parent of a generation counted, matched by the bindings' canonical text.
-fn add_parent(
-    state: &State,
-    record: &Record,
-    numbers: &HashMap<&str, usize>,
-    counts: &mut [Counts],
-) -> Result<(), Error> {
+fn add_parent(state: &State, record: &Record, counts: &mut [Counts]) -> Result<(), Error> {
     if record.parent == 0 {
         return Ok(());
     }
@@ -91,12 +82,23 @@ fn add_parent(
     let damaged =
         || Error::Damaged { path: dir.join(names::POLICY), what: "no line says how hits are kept".to_owned() };
     let hits = Record::hits_of(&text).ok_or_else(damaged)?;
-    for (binding, count) in bindings.iter().zip(read_counters(&dir, bindings.len(), hits)?) {
+    let counted = read_counters(&dir, bindings.len(), hits)?;
+    if counted.iter().all(|counts| *counts == Counts::default()) {
+        return Ok(());
+    }
+    let texts = texts(&record.policy);
+    let numbers: HashMap<&str, usize> = texts.iter().enumerate().map(|(n, text)| (text.as_str(), n)).collect();
+    for (binding, count) in bindings.iter().zip(&counted) {
         if let Some(&number) = numbers.get(binding) {
-            add(&mut counts[number], &count);
+            add(&mut counts[number], count);
         }
     }
     Ok(())
+}
+
+/// The canonical texts of a policy's bindings, by number.
+fn texts(policy: &Policy) -> Vec<String> {
+    policy.entries().iter().map(|entry| entry.binding.to_string()).collect()
 }
 
 /// Reads the counters that a generation's program writes.

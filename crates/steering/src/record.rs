@@ -75,12 +75,17 @@ pub enum RecordError {
 /// SHA-256 of the canonical text of a policy, in hex: equal for equal policies, whoever compiled them.
 pub fn digest(policy: &Policy) -> String {
     let mut hasher = Sha256::new();
-    let mut line = String::new();
+    // Hashed in pieces of some size, not line by line: a policy may have a million.
+    const PIECE: usize = 64 << 10;
+    let mut piece = String::with_capacity(PIECE + 1024);
     for entry in policy.entries() {
-        line.clear();
-        writeln!(line, "{}", entry.binding).expect("a String takes all");
-        hasher.update(line.as_bytes());
+        writeln!(piece, "{}", entry.binding).expect("a String takes all");
+        if piece.len() >= PIECE {
+            hasher.update(piece.as_bytes());
+            piece.clear();
+        }
     }
+    hasher.update(piece.as_bytes());
     hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("a String takes all");
         hex

@@ -101,7 +101,12 @@ pub(crate) fn registered(map: &Sockmap) -> Result<Vec<Registered>, Error> {
 
 /// Whether a label holds any socket.
 pub(crate) fn occupied(map: &Sockmap) -> Result<bool, Error> {
-    Ok(!registered(map)?.is_empty())
+    for slot in 0..label_map::SLOTS {
+        if map.cookie(slot)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Live {
@@ -131,8 +136,34 @@ impl State {
                 return Ok(());
             }
         }
-        let keep = &mut |current: &Current<'_>| Ok(current.policy.entries().to_vec());
+        let keep = &mut |current: &Current<'_>| Ok(current.policy.clone());
         self.commit(&[placement], keep).map(|_| ())
+    }
+
+    /// What is registered under a label; `None` where there is no such label.
+    ///
+    /// # Errors
+    /// A call that failed.
+    pub fn registered(&self, label: &Label) -> Result<Option<Vec<Registered>>, Error> {
+        let map = self.read(|live| live.label(label))?.flatten();
+        map.map(|map| registered(&map)).transpose()
+    }
+
+    /// Those of some labels that hold no socket.
+    ///
+    /// # Errors
+    /// A call that failed.
+    pub fn empty_labels(&self, labels: &[Label]) -> Result<Vec<Label>, Error> {
+        let empty = self.read(|live| {
+            let mut empty = Vec::new();
+            for label in labels {
+                if live.label(label)?.map_or(Ok(true), |map| occupied(&map).map(|occupied| !occupied))? {
+                    empty.push(label.clone());
+                }
+            }
+            Ok(empty)
+        })?;
+        Ok(empty.unwrap_or_default())
     }
 
     /// Takes the sockets that are meant out of a label; says how many slots were emptied.

@@ -80,8 +80,21 @@ pub struct LabelStatus {
     pub counts: Counts,
     /// Its sockets, in the order in which they are tried.
     pub sockets: Vec<SocketStatus>,
-    /// Packets that its bindings match and that no socket of its can take.
-    pub missing: Vec<(Protocol, Family)>,
+    /// What is steered to it in vain.
+    pub missing: Vec<Missing>,
+}
+
+/// Packets that a label's bindings match and that no socket of its can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Their protocol.
+    pub protocol: Protocol,
+    /// Their family.
+    pub family: Family,
+    /// How many bindings refuse them.
+    pub refused: usize,
+    /// How many bindings leave them to the regular lookup.
+    pub passed: usize,
 }
 
 /// A socket in a slot of a label.

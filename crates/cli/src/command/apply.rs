@@ -13,37 +13,41 @@ use crate::render;
 
 pub fn apply(global: &Global, args: &Apply) -> Result<Answer, Failure> {
     let entries = read_policy(&args.file, COULD_NOT)?;
-    let wanted = Policy::new(entries.clone()).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
+    let wanted = Policy::new(entries).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
     let state = state(global)?;
     let shadows = shadows(&wanted);
     // What a living `run` added is not the policy's to remove.
-    let answer = change(&state, &args.edit, true, &mut |current| {
-        let runs = current.policy.entries().iter().filter(|entry| entry.owner.is_some()).cloned();
-        Ok(entries.iter().cloned().chain(runs).collect())
+    let answer = change(global, &state, &args.edit, true, &mut |current| {
+        let runs: Vec<&Entry> = current.policy.entries().iter().filter(|entry| entry.owner.is_some()).collect();
+        if runs.is_empty() {
+            return Ok(wanted.clone());
+        }
+        Policy::new(wanted.entries().iter().chain(runs).cloned().collect()).map_err(Error::Policy)
     })?;
     Ok(answer.saying(shadows))
 }
 
 /// Changes what is applied, unless a safety catch refuses it, and says what changed.
 pub fn change(
+    global: &Global,
     state: &State,
     flags: &EditFlags,
     replaces: bool,
-    edit: &mut dyn FnMut(&Current<'_>) -> Result<Vec<Entry>, Error>,
+    edit: &mut dyn FnMut(&Current<'_>) -> Result<Policy, Error>,
 ) -> Result<Answer, Failure> {
     let mut changed = None;
     let mut caught = Vec::new();
     let committed = state.commit(&[], &mut |current| {
-        let entries = edit(current)?;
-        let new = Policy::new(entries.clone()).map_err(Error::Policy)?;
+        changed = None;
+        let new = edit(current)?;
         caught = state.review(current.policy, &new, replaces, &[])?;
         let refused = caught.iter().any(|catch| !flags.allow.allow.contains(&catch.hazard));
-        changed = Some((difference(current.policy, &new), new));
+        changed = Some((difference(current.policy, &new), new.len(), new.labels().to_vec()));
         if refused || flags.dry_run {
             // Nothing has been made so far; the words are chosen below.
             return Err(Error::Refused(String::new()));
         }
-        Ok(entries)
+        Ok(new)
     });
     let (refusals, allowed): (Vec<Catch>, Vec<Catch>) =
         caught.into_iter().partition(|catch| !flags.allow.allow.contains(&catch.hazard));
@@ -52,15 +56,16 @@ pub fn change(
     }
     let committed = match committed {
         Ok(committed) => Some(committed),
-        Err(Error::Refused(_)) if flags.dry_run => None,
+        // With `changed` set it was we who refused; an edit that refuses has words of its own.
+        Err(Error::Refused(_)) if flags.dry_run && changed.is_some() => None,
         Err(error) => return Err(error.into()),
     };
-    let (difference, new) = changed.expect("an edit that was committed was asked for");
+    let (difference, bindings, labels) = changed.expect("an edit that was committed was asked for");
     let without = match committed {
-        Some(_) => labels_without_sockets(state)?,
+        Some(_) => state.empty_labels(&labels)?.iter().map(ToString::to_string).collect(),
         None => Vec::new(),
     };
-    Ok(report(&difference, &new, committed, &without)
+    Ok(report(global, &difference, bindings, committed, &without)
         .saying(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message)))))
 }
 
@@ -81,15 +86,20 @@ pub fn refuse(catches: &[Catch]) -> Vec<Said> {
     said
 }
 
-fn report(difference: &Difference, new: &Policy, committed: Option<Committed>, without: &[String]) -> Answer {
-    let (mut text, changes) = render::difference(difference);
-    let tally = render::tally(difference);
-    // A large load is not a listing: `list` is.
+fn report(
+    global: &Global,
+    difference: &Difference,
+    bindings: usize,
+    committed: Option<Committed>,
+    without: &[String],
+) -> Answer {
+    /// A large load is not a listing: `list` is.
     const LISTED: usize = 50;
-    if text.lines().count() > LISTED {
-        text.clear();
-    }
-    let bindings = new.len();
+    const NAMED: usize = 10;
+    let Difference { added, removed, changed } = difference;
+    let listed = added.len() + removed.len() + changed.len() <= LISTED;
+    let mut text = if listed { render::difference(difference) } else { String::new() };
+    let tally = render::tally(difference);
     let generation = match committed {
         None => {
             text.push_str(&format!("{tally}; nothing was changed (--dry-run)\n"));
@@ -105,10 +115,11 @@ fn report(difference: &Difference, new: &Policy, committed: Option<Committed>, w
         }
     };
     let json = json!({
-        "changes": changes,
-        "added": difference.added.len(),
-        "removed": difference.removed.len(),
-        "changed": difference.changed.len(),
+        // Nobody reads a document that was not asked for, and this one may have a million bindings.
+        "changes": if global.json { render::changes(difference) } else { Value::Null },
+        "added": added.len(),
+        "removed": removed.len(),
+        "changed": changed.len(),
         "bindings": bindings,
         "generation": generation,
         "dry-run": committed.is_none(),
@@ -116,20 +127,18 @@ fn report(difference: &Difference, new: &Policy, committed: Option<Committed>, w
     });
     let empty = (!without.is_empty()).then(|| {
         Said::with_help(
-            format!("no socket is registered yet under {}", without.join(", ")),
+            format!("no socket is registered yet under {}", some(without, NAMED)),
             "sklookup register LABEL --pid PID",
         )
     });
     Answer::yes(text, json).saying(empty)
 }
 
-fn labels_without_sockets(state: &State) -> Result<Vec<String>, Failure> {
-    let Some(generation) = state.generation()? else { return Ok(Vec::new()) };
-    let mut without = Vec::new();
-    for label in generation.record.policy.labels() {
-        if generation.live.registered(label)?.is_empty() {
-            without.push(label.to_string());
-        }
+/// The first few of many names.
+fn some(names: &[String], most: usize) -> String {
+    let shown = names[..names.len().min(most)].join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    Ok(without)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sklookup_policy::{Binding, Entry, Origin, parse_binding};
+use sklookup_policy::{Binding, Entry, Origin, Policy, parse_binding};
 use sklookup_steering::Error;
 
 use crate::args::{Allow, Bind, EditFlags, Global, Unbind};
@@ -13,8 +13,8 @@ use crate::output::{Answer, Failure, Said};
 pub fn bind(global: &Global, args: &Bind) -> Result<Answer, Failure> {
     let added = parse(&args.words, "bind")?;
     let state = state(global)?;
-    change(&state, &args.edit, false, &mut |current| {
-        Ok(current.policy.entries().iter().chain(&added).cloned().collect())
+    change(global, &state, &args.edit, false, &mut |current| {
+        Policy::new(current.policy.entries().iter().chain(&added).cloned().collect()).map_err(Error::Policy)
     })
 }
 
@@ -24,7 +24,7 @@ pub fn unbind(global: &Global, args: &Unbind) -> Result<Answer, Failure> {
     let state = state(global)?;
     let flags = EditFlags { dry_run: args.dry_run, allow: Allow { allow: Vec::new() } };
     let mut missing = Vec::new();
-    let result = change(&state, &flags, false, &mut |current| {
+    let result = change(global, &state, &flags, false, &mut |current| {
         let own = || current.policy.entries().iter().filter(|entry| entry.owner.is_none());
         let applied: HashSet<&Binding> = own().map(|entry| &entry.binding).collect();
         missing = removed.iter().filter(|binding| !applied.contains(binding)).cloned().collect();
@@ -33,7 +33,7 @@ pub fn unbind(global: &Global, args: &Unbind) -> Result<Answer, Failure> {
         }
         let gone: HashSet<&Binding> = removed.iter().collect();
         let stays = |entry: &&Entry| entry.owner.is_some() || !gone.contains(&entry.binding);
-        Ok(current.policy.entries().iter().filter(stays).cloned().collect())
+        Policy::new(current.policy.entries().iter().filter(stays).cloned().collect()).map_err(Error::Policy)
     });
     if missing.is_empty() {
         return result;

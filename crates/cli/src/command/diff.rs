@@ -1,6 +1,6 @@
 //! `diff`: what applying a policy would change.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sklookup_policy::{Policy, difference};
 
 use crate::args::{Diff, Global};
@@ -18,14 +18,13 @@ pub fn diff(global: &Global, args: &Diff) -> Result<Answer, Failure> {
         _ => unreachable!("one or two files"),
     };
     let difference = difference(&old, &new);
-    let (text, changes) = render::difference(&difference);
     let json = json!({
-        "changes": changes,
+        "changes": if global.json { render::changes(&difference) } else { Value::Null },
         "added": difference.added.len(),
         "removed": difference.removed.len(),
         "changed": difference.changed.len(),
     });
-    Ok(Answer::yes(text, json).exit(if difference.is_empty() { YES } else { NO }))
+    Ok(Answer::yes(render::difference(&difference), json).exit(if difference.is_empty() { YES } else { NO }))
 }
 
 /// What is applied, without what belongs to a living `run`: `apply` leaves that alone.

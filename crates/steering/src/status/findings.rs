@@ -1,9 +1,8 @@
 //! What is dead or missing, in sentences.
 
 use sklookup_compiler::Family;
-use sklookup_policy::{Binding, Outcome, WhenEmpty};
 
-use super::{Health, InEffect, InterfaceStatus, LabelStatus, Status};
+use super::{Health, InterfaceStatus, LabelStatus, Missing, Status};
 
 /// Something dead or missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +20,7 @@ impl Status {
         let mut findings = Vec::new();
         for label in &in_effect.labels {
             dead_sockets(label, &mut findings);
-            missing_sockets(in_effect, label, &mut findings);
+            missing_sockets(label, &mut findings);
         }
         findings.extend(in_effect.interfaces.iter().filter_map(drift));
         for run in in_effect.runs.iter().filter(|run| !run.alive) {
@@ -58,21 +57,8 @@ fn dead_sockets(label: &LabelStatus, findings: &mut Vec<Finding>) {
     }
 }
 
-fn missing_sockets(in_effect: &InEffect, label: &LabelStatus, findings: &mut Vec<Finding>) {
-    for &(protocol, family) in &label.missing {
-        let concerned = |binding: &&Binding| {
-            binding.label() == Some(&label.label)
-                && binding.protocol == protocol
-                && Family::from(&binding.destination) == family
-        };
-        let bindings = in_effect.record.policy.entries().iter().map(|entry| &entry.binding).filter(concerned);
-        let (mut refused, mut passed) = (0, 0);
-        for binding in bindings {
-            match binding.outcome {
-                Outcome::Steer { when_empty: WhenEmpty::Pass, .. } => passed += 1,
-                _ => refused += 1,
-            }
-        }
+fn missing_sockets(label: &LabelStatus, findings: &mut Vec<Finding>) {
+    for &Missing { protocol, family, refused, passed } in &label.missing {
         let fate = match (refused, passed) {
             (_, 0) => "packets are refused",
             (0, _) => "packets go on to the regular lookup",

@@ -7,11 +7,11 @@ use sklookup_compiler::{Counts, Family};
 use sklookup_kernel::process::{self, Owners, Process};
 use sklookup_kernel::sock_diag::{Entry, SockDiag, State as SocketState};
 use sklookup_kernel::{Errno, Link, Netns, bpffs, interface, program_info_by_id, socket};
-use sklookup_policy::{Interface, Label, Owner, Policy, Protocol};
+use sklookup_policy::{Interface, Label, Outcome, Owner, Policy, Protocol, WhenEmpty};
 
 use super::{
-    Attached, Health, InEffect, InterfaceStatus, LabelStatus, RunStatus, SocketOwner, SocketStatus, Status, Steering,
-    Unseen,
+    Attached, Health, InEffect, InterfaceStatus, LabelStatus, Missing, RunStatus, SocketOwner, SocketStatus, Status,
+    Steering, Unseen,
 };
 use crate::commit::is_alive;
 use crate::counters::add;
@@ -268,7 +268,8 @@ fn labels(
     struct Sum {
         bindings: usize,
         counts: Counts,
-        needs: BTreeSet<(Protocol, Family)>,
+        /// What is steered to it: so many bindings refuse while there is no socket, so many pass.
+        needs: BTreeMap<(Protocol, Family), [usize; 2]>,
     }
     let mut sums: HashMap<&Label, Sum> = HashMap::new();
     for (entry, counts) in policy.entries().iter().zip(counts) {
@@ -276,7 +277,9 @@ fn labels(
         let sum = sums.entry(label).or_default();
         sum.bindings += 1;
         add(&mut sum.counts, counts);
-        sum.needs.insert((entry.binding.protocol, Family::from(&entry.binding.destination)));
+        let passes = matches!(entry.binding.outcome, Outcome::Steer { when_empty: WhenEmpty::Pass, .. });
+        let packets = (entry.binding.protocol, Family::from(&entry.binding.destination));
+        sum.needs.entry(packets).or_default()[usize::from(passes)] += 1;
     }
     let status = |(label, slots): (Label, Vec<Registered>)| {
         let Sum { bindings, counts, needs } = sums.remove(&label).unwrap_or_default();
@@ -286,7 +289,11 @@ fn labels(
         };
         let sockets: Vec<SocketStatus> = slots.into_iter().map(socket).collect();
         let served = |packets| sockets.iter().any(|socket| socket.serves(packets));
-        let missing = needs.into_iter().filter(|packets| !served(*packets)).collect();
+        let missing = needs.into_iter().filter(|(packets, _)| !served(*packets)).map(|(packets, [refused, passed])| {
+            let (protocol, family) = packets;
+            Missing { protocol, family, refused, passed }
+        });
+        let missing = missing.collect();
         LabelStatus { label, bindings, counts, sockets, missing }
     };
     registered.into_iter().map(status).collect()

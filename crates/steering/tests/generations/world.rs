@@ -7,7 +7,7 @@ use std::time::Duration;
 use sklookup_compiler::Family;
 use sklookup_kernel::socket::Socket;
 use sklookup_kernel::{Netns, Sandbox};
-use sklookup_policy::{Entry, Label, Origin, parse_binding};
+use sklookup_policy::{Entry, Label, Origin, Policy, parse_binding};
 use sklookup_steering::{Committed, Error, Member, Placement, State};
 
 /// The state of the sandbox's namespace.
@@ -24,13 +24,15 @@ pub fn entries(lines: &[&str]) -> Vec<Entry> {
 /// Applies a whole policy.
 pub fn apply(state: &State, lines: &[&str]) -> Result<Committed, Error> {
     let wanted = entries(lines);
-    state.commit(&[], &mut |_| Ok(wanted.clone()))
+    state.commit(&[], &mut |_| Policy::new(wanted.clone()).map_err(Error::Policy))
 }
 
 /// Adds bindings to what is applied.
 pub fn bind(state: &State, lines: &[&str]) -> Result<Committed, Error> {
     let added = entries(lines);
-    state.commit(&[], &mut |current| Ok(current.policy.entries().iter().chain(&added).cloned().collect()))
+    state.commit(&[], &mut |current| {
+        Policy::new(current.policy.entries().iter().chain(&added).cloned().collect()).map_err(Error::Policy)
+    })
 }
 
 /// The applied bindings, as text.

@@ -37,14 +37,14 @@ impl<'a> Steering<'a> {
         let mut caught = Vec::new();
         let label = Placement { label: self.asked.label.clone(), members: Vec::new() };
         let proved = self.state.commit(&[label], &mut |current| {
-            let new = Policy::new(self.with_ours(current)).map_err(Error::Policy)?;
+            let new = self.with_ours(current)?;
             self.interfaces(&new)?;
             caught = self.state.review(current.policy, &new, false, &[])?;
             if caught.iter().any(|catch| !allow.allow.contains(&catch.hazard)) {
                 // The words are chosen below.
                 return Err(Error::Refused(String::new()));
             }
-            Ok(current.policy.entries().to_vec())
+            Ok(current.policy.clone())
         });
         let (allowed, refusals): (Vec<Catch>, Vec<Catch>) =
             caught.into_iter().partition(|catch| allow.allow.contains(&catch.hazard));
@@ -57,17 +57,19 @@ impl<'a> Steering<'a> {
 
     /// Puts the bindings into effect, with the sockets in their label before the first packet comes.
     pub fn begin(&self, sockets: Vec<Found>) -> Result<(), Error> {
-        self.state.commit(&[self.placement(sockets)], &mut |current| Ok(self.with_ours(current)))?;
+        self.state.commit(&[self.placement(sockets)], &mut |current| self.with_ours(current))?;
         Ok(())
     }
 
-    /// Puts other sockets into the label; false where somebody has taken the bindings away.
-    pub fn replace(&self, sockets: Vec<Found>) -> Result<bool, Error> {
-        let applied = self.is_applied()?;
-        if applied {
-            self.state.register(self.placement(sockets))?;
-        }
-        Ok(applied)
+    /// The cookies of the sockets in the label; `None` where somebody has taken the label away.
+    pub fn registered(&self) -> Result<Option<BTreeSet<u64>>, Error> {
+        let slots = self.state.registered(&self.asked.label)?;
+        Ok(slots.map(|slots| slots.iter().map(|slot| slot.cookie).collect()))
+    }
+
+    /// Puts other sockets into the label.
+    pub fn replace(&self, sockets: Vec<Found>) -> Result<(), Error> {
+        self.state.register(self.placement(sockets))
     }
 
     /// Takes everything back that was added; the rest, and what others added meanwhile, stays.
@@ -78,7 +80,7 @@ impl<'a> Steering<'a> {
             Err(error) => return Err(error),
         }
         if self.is_applied()? {
-            self.state.commit(&[], &mut |current| Ok(self.without_ours(current)))?;
+            self.state.commit(&[], &mut |current| policy(self.without_ours(current)))?;
         }
         self.state.unload_if_idle()?;
         Ok(())
@@ -95,10 +97,10 @@ impl<'a> Steering<'a> {
         current.policy.entries().iter().filter(|entry| entry.owner != Some(self.asked.owner)).cloned().collect()
     }
 
-    fn with_ours(&self, current: &Current<'_>) -> Vec<Entry> {
+    fn with_ours(&self, current: &Current<'_>) -> Result<Policy, Error> {
         let mut entries = self.without_ours(current);
         entries.extend(self.asked.entries.iter().cloned());
-        entries
+        policy(entries)
     }
 
     fn placement(&self, sockets: Vec<Found>) -> Placement {
@@ -118,4 +120,8 @@ impl<'a> Steering<'a> {
             None => Ok(()),
         }
     }
+}
+
+fn policy(entries: Vec<Entry>) -> Result<Policy, Error> {
+    Policy::new(entries).map_err(Error::Policy)
 }
