@@ -22,12 +22,12 @@ pub use program::{Context, LoadError, Program, ProgramInfo, TestRun, Verdict, pr
 
 // The rest of the system.
 pub mod caps;
-pub mod interface;
 mod identity;
+pub mod interface;
+pub mod listen_fds;
 mod membarrier;
 mod netlink;
 mod netns;
-pub mod listen_fds;
 pub mod process;
 pub mod route;
 mod sandbox;

@@ -8,7 +8,6 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-
 /// The first passed fd.
 pub const FIRST: u32 = 3;
 
