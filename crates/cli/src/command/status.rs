@@ -91,7 +91,7 @@ fn label(label: &LabelStatus) -> Value {
     let missing: Vec<Value> = label
         .missing
         .iter()
-        .map(|(protocol, family)| json!({ "protocol": protocol.to_string(), "family": name(*family) }))
+        .map(|missing| json!({ "protocol": missing.protocol.to_string(), "family": name(missing.family) }))
         .collect();
     let sockets: Vec<Value> = label
         .sockets
@@ -200,8 +200,8 @@ fn write_in_effect(text: &mut String, in_effect: &InEffect) -> std::fmt::Result 
         for row in rows(&label.sockets) {
             writeln!(text, "  {row}")?;
         }
-        for (protocol, family) in &label.missing {
-            writeln!(text, "  {protocol} {}  NO SOCKET", name(*family))?;
+        for missing in &label.missing {
+            writeln!(text, "  {} {}  NO SOCKET", missing.protocol, name(missing.family))?;
         }
     }
     if (1..=SHOWN).contains(&bindings) {
