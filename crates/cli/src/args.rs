@@ -88,6 +88,12 @@ pub enum Command {
 The command runs as it would alone; sklookup waits until it (or a process it starts) listens, puts its socket in the
 place that --bind asks for, follows it when it opens its socket again, and removes all of it at the end.
 
+Everything is checked before the command is started. Packets that find no socket of it go to the regular lookup, unless
+the binding says `when-empty refuse`. A command that goes to the background (ends with 0 and leaves a process with the
+socket behind) is served until that one ends. Signals are passed on. A socket that was open before the command was started,
+such as one passed as standard input, counts only where --match names it. With --netns the command is started in there;
+with --json its standard output goes to standard error.
+
 Examples:
   # Every address of 127.7.0.0/16, ports 8000 to 8999, one unmodified server:
   sudo sklookup run --bind 'tcp 127.7.0.0/16 8000-8999' -- python3 -m http.server 8080

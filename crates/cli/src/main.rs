@@ -13,7 +13,7 @@ mod socket_match;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use clap::error::ErrorKind;
 
 use crate::args::{Cli, Command};
@@ -49,16 +49,26 @@ fn main() -> ExitCode {
 
 /// What can't be parsed: clap's message, and a JSON document if one was asked for.
 fn refuse(error: &clap::Error) -> ExitCode {
-    let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // clap answers 2 for what it can't parse and 0 for help that was asked for, as we do; `run` keeps 2 for its command.
+    let exit = match u8::try_from(error.exit_code()).unwrap_or(COULD_NOT) {
+        COULD_NOT if is_run() => command::run::FAILED,
+        exit => exit,
+    };
+    let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
     if json && !asked {
         let message = error.to_string();
         let message = message.trim_start_matches("error: ").trim_end();
-        let failure = Failure { exit: COULD_NOT, said: vec![Said::with_help(message, "sklookup --help")] };
+        let failure = Failure { exit, said: vec![Said::with_help(message, "sklookup --help")] };
         return output::finish("", true, Err::<Answer, _>(failure));
     }
     // Nobody reads any more: a quiet end.
     let _ = error.print();
-    // clap answers 2 for what it can't parse and 0 for help that was asked for, as we do.
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(COULD_NOT))
+    ExitCode::from(exit)
+}
+
+/// Whether `run` was meant, in a command line that is wrong.
+fn is_run() -> bool {
+    let lenient = Cli::command().ignore_errors(true).try_get_matches();
+    lenient.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
 }

@@ -40,7 +40,9 @@ impl FromStr for SocketMatch {
         }
         let Some(socket) = socket else { return Ok(SocketMatch { protocol, address: None, port: None }) };
         let bad = || format!("{socket:?} is no address and port; {FORM}");
-        if let Some(port) = socket.strip_prefix(':').or_else(|| socket.strip_prefix("*:")) {
+        // `::1` is an address.
+        let port = socket.strip_prefix(':').filter(|rest| !rest.starts_with(':'));
+        if let Some(port) = port.or_else(|| socket.strip_prefix("*:")) {
             let port = port.parse().map_err(|_| bad())?;
             return Ok(SocketMatch { protocol, address: None, port: Some(port) });
         }

@@ -38,7 +38,8 @@ fn show(json: bool) -> Result<Answer, Failure> {
         acts(&mut tour, sandbox)?;
         Ok(tour.answer())
     });
-    toured.map_err(|error| Failure::new(Said::with_help(error.to_string(), "`sklookup doctor` says what is missing")))?
+    toured
+        .map_err(|error| Failure::new(Said::with_help(error.to_string(), "`sklookup doctor` says what is missing")))?
 }
 
 fn acts(tour: &mut Tour, sandbox: &Sandbox) -> Result<(), Failure> {
@@ -54,7 +55,10 @@ fn acts(tour: &mut Tour, sandbox: &Sandbox) -> Result<(), Failure> {
 }
 
 fn a_prefix(tour: &mut Tour) -> Result<Server, Failure> {
-    tour.act("A prefix", "One server listens on one port. It gets port 80 of 65,536 IPv4 addresses and of an IPv6 /64.");
+    tour.act(
+        "A prefix",
+        "One server listens on one port. It gets port 80 of 65,536 IPv4 addresses and of an IPv6 /64.",
+    );
     tour.shell("ip route add local fd00:7::/64 dev lo");
     route::add_local_route("fd00:7::/64".parse().expect("a prefix"))?;
     let web = Server::tcp("web", "[::]:8080")?;
@@ -77,9 +81,7 @@ fn a_port_range(tour: &mut Tour) -> Result<Server, Failure> {
     let game = Server::udp("game", "127.0.0.1:5000")?;
     tour.run(&["bind", "game", "udp", "127.7.0.0/16", "27000-27999"])?;
     tour.register("game", &game)?;
-    for (to, expected) in
-        [("127.7.0.1:27000", "game"), ("127.7.99.1:27999", "game"), ("127.7.0.1:26999", "refused")]
-    {
+    for (to, expected) in [("127.7.0.1:27000", "game"), ("127.7.99.1:27999", "game"), ("127.7.0.1:26999", "refused")] {
         tour.udp(to, expected);
     }
     Ok(game)

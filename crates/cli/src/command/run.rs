@@ -29,7 +29,7 @@ use crate::output::{self, Answer, COULD_NOT, Failure, Said};
 use crate::render;
 
 /// Our own failure, as `timeout` has it.
-const FAILED: u8 = 125;
+pub const FAILED: u8 = 125;
 
 pub fn run(global: &Global, args: &Run) -> ExitCode {
     let result = start(global, args).map_err(|failure| match failure.exit {

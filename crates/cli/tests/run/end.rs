@@ -31,6 +31,10 @@ fn exit_statuses(sandbox: &Sandbox) {
         assert_eq!(ended.code, Some(code), "{command:?}: {ended:?}");
         assert_clean(sandbox);
     }
+    for wrong in [&["--match", "nonsense"][..], &["--no-such-option"]] {
+        let ended = Run::start(&[&BIND[..], wrong].concat(), &words(&["true"])).wait();
+        assert_eq!(ended.code, Some(125), "{wrong:?}: {ended:?}");
+    }
     for code in [0, 7] {
         let mut run = Run::steering(&BIND, &server("web", &["tcp 127.0.0.1:8080"]));
         run.order(&format!("exit {code}"));
@@ -76,7 +80,7 @@ fn killed(sandbox: &Sandbox) {
     let listed = sklookup(&["list"]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("other tcp 127.9.0.0/16 80") && !listed.contains("run:"), "{listed}");
-    assert!(sklookup(&["unload"]).status().unwrap().success());
+    assert!(sklookup(&["unload"]).output().unwrap().status.success());
     assert_clean(sandbox);
 }
 

@@ -55,13 +55,13 @@ fn replaced(sandbox: &Sandbox) {
     run.end();
     assert!(tcp("127.7.0.1:80").is_err());
     assert!(export().contains("other tcp 127.8.0.0/16 80"), "what others applied stays");
-    assert!(sklookup(&["unload"]).status().unwrap().success());
+    assert!(sklookup(&["unload"]).output().unwrap().status.success());
     assert_clean(sandbox);
 }
 
 fn taken_away(sandbox: &Sandbox) {
     let mut run = Run::steering(&["--bind", "tcp 127.7.0.0/16 80"], &server("web", &["tcp 127.0.0.1:8080"]));
-    assert!(sklookup(&["unload"]).status().unwrap().success());
+    assert!(sklookup(&["unload"]).output().unwrap().status.success());
     run.tell("close");
     run.tell("tcp 127.0.0.1:8080");
     run.hear("sklookup: the bindings of this run were taken away");

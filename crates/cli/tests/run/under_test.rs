@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -168,6 +169,15 @@ pub fn udp(address: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&name[..length]).into_owned())
 }
 
+/// Whether a datagram is answered by "port unreachable", which only a connected socket hears.
+pub fn is_udp_refused(address: &str) -> bool {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    socket.set_read_timeout(Some(LONG)).expect("a timeout");
+    socket.connect(address).expect(address);
+    socket.send(b"who?").expect("sent");
+    socket.recv(&mut [0; 64]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
 /// Nothing of sklookup is left in a namespace and its bpffs.
 pub fn assert_clean(sandbox: &Sandbox) {
     let left: Vec<_> = std::fs::read_dir(&sandbox.bpffs)
@@ -177,6 +187,5 @@ pub fn assert_clean(sandbox: &Sandbox) {
         .filter(|name| !name.ends_with(".debug"))
         .collect();
     assert_eq!(left, Vec::<String>::new());
-    use std::os::fd::AsFd;
     assert_eq!(sklookup_kernel::Link::query(sandbox.netns.as_fd()).expect("PROG_QUERY"), Vec::<u32>::new());
 }

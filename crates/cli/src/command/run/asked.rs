@@ -54,7 +54,7 @@ impl Asked {
             return Err(Failure { exit: COULD_NOT, said });
         }
         Policy::new(entries.clone()).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
-        let kinds = entries.iter().map(|entry| kind(entry)).collect();
+        let kinds = entries.iter().map(kind).collect();
         Ok(Asked { label, owner, entries, kinds, matches: args.matches.clone() })
     }
 

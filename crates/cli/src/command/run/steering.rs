@@ -109,14 +109,16 @@ impl<'a> Steering<'a> {
 
     /// Makes sure that the namespace has every interface that a policy names.
     fn interfaces(&self, policy: &Policy) -> Result<(), Error> {
-        let names: Vec<_> = policy.interfaces().iter().cloned().collect();
+        let names = policy.interfaces();
         if names.is_empty() {
             return Ok(());
         }
         let there: BTreeSet<String> =
             self.state.netns().run(interface::list)??.into_iter().map(|interface| interface.name).collect();
-        match names.into_iter().find(|name| !there.contains(name.as_str())) {
-            Some(interface) => Err(Error::Interface { interface, netns: self.state.netns().describe().to_owned() }),
+        match names.iter().find(|name| !there.contains(name.as_str())) {
+            Some(missing) => {
+                Err(Error::Interface { interface: missing.clone(), netns: self.state.netns().describe().to_owned() })
+            }
             None => Ok(()),
         }
     }

@@ -167,8 +167,15 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Brings the label up to date. One that somebody else took away stays away.
     fn keep_up(&mut self) -> Result<(), Error> {
-        if !self.behind && !self.watch.changed()? {
+        let Some(registered) = self.steering.registered()? else {
+            self.say_once(vec![report::taken_away()]);
+            return Ok(());
+        };
+        // Somebody may have emptied the label by hand; as long as this runs, the server belongs in it.
+        let in_place = self.service.cookies().is_subset(&registered);
+        if in_place && !self.behind && !self.watch.changed()? {
             return Ok(());
         }
         self.behind = true;
@@ -178,17 +185,14 @@ impl<'a> Supervisor<'a> {
             self.say_once(vec![report::several(several, self.child.pid())]);
         }
         // What has closed left its label by itself.
-        if !service.cookies().is_subset(&self.service.cookies()) {
+        if !service.cookies().is_subset(&registered) {
             let found = self.watch.take(&service)?;
             if !is_whole(&found, &service) {
                 return Ok(()); // too late for this one: once more
             }
             let said = report::followed(&found);
-            if !self.steering.replace(found)? {
-                self.say_once(vec![report::taken_away()]);
-                return Ok(());
-            }
-            self.say_once(vec![said]);
+            self.steering.replace(found)?;
+            report::say([said]);
         }
         self.remembered = service.clone().or(&self.remembered);
         self.service = service;
