@@ -18,7 +18,7 @@ mod shape;
 mod sweep;
 mod table;
 
-use sklookup_bpf::{AluOp, Builder, Cond, MapSpec, Reg};
+use sklookup_bpf::{AluOp, Builder, Cond, MapFlags, MapSpec, Reg};
 use sklookup_policy::Policy;
 
 use crate::counters::Counters;
@@ -74,7 +74,10 @@ pub(crate) fn emit(domains: &[Domain], counters: &Counters, maps: MapIndices) ->
         code.emit(&mut b, &mut far);
     }
     let value = table.into_value();
-    Ok(Emitted { builder: b, table: (!value.is_empty()).then(|| MapSpec::table("table", value)) })
+    // Without BPF_F_RDONLY_PROG, though it is only read: what the verifier knows to be constant it reads itself and
+    // follows as constants, so that a program would be accepted with one table and refused with another.
+    let table = MapSpec { flags: MapFlags::NONE, ..MapSpec::table("table", value) };
+    Ok(Emitted { builder: b, table: (table.value_size > 0).then_some(table) })
 }
 
 /// What the code of one family and protocol is made of.
