@@ -13,8 +13,8 @@ mod socket_match;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Command};
 use crate::output::{Answer, COULD_NOT, Failure, Said};

@@ -127,11 +127,6 @@ impl Failure {
         Failure { exit: COULD_NOT, said: vec![said] }
     }
 
-    /// The answer is no, for this reason.
-    pub fn no(said: Said) -> Failure {
-        Failure { exit: NO, said: vec![said] }
-    }
-
     /// Everything that is wrong with a policy.
     pub fn problems(exit: u8, problems: &[Problem]) -> Failure {
         Failure { exit, said: problems.iter().map(Said::from).collect() }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sklookup_bpf::MapSpec;
@@ -244,7 +244,7 @@ fn pin(fd: BorrowedFd<'_>, dir: &Path, name: &str) -> Result<(), Stop> {
     pin_at(fd, &dir.join(name))
 }
 
-fn pin_at(fd: BorrowedFd<'_>, path: &PathBuf) -> Result<(), Stop> {
+fn pin_at(fd: BorrowedFd<'_>, path: &Path) -> Result<(), Stop> {
     or_redo(bpffs::pin(fd, path))
 }
 

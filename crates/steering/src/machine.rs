@@ -127,7 +127,7 @@ fn listener(entry: &Entry) -> Listener {
     }
 }
 
-fn named(processes: &Vec<ProcessName>) -> String {
+fn named(processes: &[ProcessName]) -> String {
     let names: Vec<String> =
         processes.iter().take(3).map(|process| format!("{} (pid {})", process.name, process.pid)).collect();
     match processes.len().saturating_sub(names.len()) {
@@ -165,7 +165,10 @@ mod tests {
     #[test]
     fn many_owners_are_counted() {
         let of = |pid| ProcessName { pid, name: "nginx".to_owned() };
-        assert_eq!(named(&vec![of(1)]), "nginx (pid 1)");
-        assert_eq!(named(&(1..6).map(of).collect()), "nginx (pid 1), nginx (pid 2), nginx (pid 3) and 2 more");
+        assert_eq!(named(&[of(1)]), "nginx (pid 1)");
+        assert_eq!(
+            named(&(1..6).map(of).collect::<Vec<_>>()),
+            "nginx (pid 1), nginx (pid 2), nginx (pid 3) and 2 more"
+        );
     }
 }

@@ -19,7 +19,8 @@
 //! web tcp 192.0.2.0/24 80⇥0:7⇥-        binding, origin:line, owner pid:start or -
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::{self, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -140,11 +141,10 @@ impl Record {
         let mut origins: HashMap<(bool, &str), usize> = HashMap::new();
         for entry in self.policy.entries() {
             let next = origins.len();
-            let key = origin_key(&entry.origin);
-            if !origins.contains_key(&key) {
-                let (file, name) = key;
+            if let hash_map::Entry::Vacant(new) = origins.entry(origin_key(&entry.origin)) {
+                let &(file, name) = new.key();
                 writeln!(text, "origin {} {}", if file { "file" } else { "command" }, name.escape_default())?;
-                origins.insert(key, next);
+                new.insert(next);
             }
         }
         writeln!(text, "bindings {}", self.policy.entries().len())?;
