@@ -94,8 +94,11 @@ impl DomainCode<'_> {
         let outcome = far.label(b);
         // Packets of other ports leave in front of all regions, those that no region knows behind them.
         let pass = far.label(b);
+        packet::load_port(b, Reg::R1);
+        let filtered = packet::filter_ports(b, self.domain, Reg::R1, |b| far.target(b, pass));
+        // Loaded after the filter: a port that is known to be 80 would make constants of hashes, and without CAP_PERFMON
+        // the verifier refuses offsets that are constants on some paths only.
         packet::load_port(b, reg::PORT);
-        let filtered = packet::filter_ports(b, self.domain, reg::PORT, |b| far.target(b, pass));
         self.load_destination(b);
         let mut falls_through = true;
         for region in self.regions {

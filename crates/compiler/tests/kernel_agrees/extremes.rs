@@ -19,10 +19,11 @@ fn policy(lines: impl Iterator<Item = String>) -> Policy {
 }
 
 fn compare(policy: &Policy, live: &Live, packets: impl Iterator<Item = String>) {
-    let mut before = live.counts();
+    let mut counts = live.counts();
     for packet in packets {
-        check(policy, live, &packet.parse().unwrap(), &mut before, 0);
+        check(policy, live, &packet.parse().unwrap(), &mut counts, 0);
     }
+    assert_eq!(live.counts(), counts);
 }
 
 /// All 33 and 129 prefix lengths, each with single ports, ranges, sources and interfaces, for both protocols: the
