@@ -9,6 +9,7 @@ use sklookup_policy::{Entry, MAX_FILE_BYTES, parse_file};
 use sklookup_steering::{Error, State};
 
 use crate::args::{DEFAULT_BPFFS, Global};
+use crate::escape::printable;
 use crate::output::{COULD_NOT, Failure, Said};
 
 /// The namespace that was asked for.
@@ -57,7 +58,12 @@ pub fn read_policy(path: &Path, wrong: u8) -> Result<Vec<Entry>, Failure> {
 fn read_text(path: &Path) -> Result<(String, String), Failure> {
     let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
     let failed = |error: std::io::Error| {
-        Failure::new(Said::new(format!("{name}: {}", error.to_string().split(" (os error").next().unwrap_or_default())))
+        let why = error.to_string();
+        let why = why.split(" (os error").next().unwrap_or_default();
+        Failure::new(Said::with_help(
+            format!("{}: {why}", printable(&name)),
+            "name a policy file that can be read, or - for standard input",
+        ))
     };
     let mut bytes = Vec::new();
     // One byte more than a policy may have: enough to know that it is too long.

@@ -8,6 +8,7 @@ use sklookup_steering::{Committed, Current, Error, State};
 use crate::args::{Apply, EditFlags, Global};
 use crate::command::check::shadows;
 use crate::context::{read_policy, state};
+use crate::counts::many;
 use crate::output::{Answer, COULD_NOT, Failure, NO, Said};
 use crate::render;
 
@@ -106,11 +107,11 @@ fn report(
             Value::Null
         }
         Some(Committed::Unchanged { id }) => {
-            text = format!("nothing to change; {bindings} bindings are applied\n");
+            text = format!("nothing to change; {} applied\n", many(bindings, "binding"));
             json!(id)
         }
         Some(Committed::Generation { id, .. }) => {
-            text.push_str(&format!("{tally}; {bindings} bindings are applied\n"));
+            text.push_str(&format!("{tally}; {} applied\n", many(bindings, "binding")));
             json!(id)
         }
     };

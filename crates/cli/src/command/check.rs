@@ -5,6 +5,7 @@ use sklookup_policy::{Packet, Policy, decide, shadowed};
 
 use crate::args::Check;
 use crate::context::read_policy;
+use crate::counts::many;
 use crate::output::{Answer, Failure, NO, Said};
 use crate::render;
 
@@ -21,7 +22,7 @@ pub fn check(args: &Check) -> Result<Answer, Failure> {
         Some(packet) => decision(&policy, &packet),
         None => {
             let (bindings, labels) = (policy.len(), policy.labels().len());
-            let text = format!("{bindings} bindings, {labels} labels: no conflicts\n");
+            let text = format!("{}, {}: no conflicts\n", many(bindings, "binding"), many(labels, "label"));
             Answer::yes(text, json!({ "bindings": bindings, "labels": labels }))
         }
     };

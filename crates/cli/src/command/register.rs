@@ -9,6 +9,7 @@ use sklookup_steering::{Error, Placement, State};
 
 use crate::args::{FamilyArg, Global, Register, Unregister};
 use crate::context::state;
+use crate::counts::many;
 use crate::output::{Answer, Failure, NO, Said};
 use crate::socket_match::SocketMatch;
 
@@ -61,7 +62,7 @@ pub fn unregister(global: &Global, args: &Unregister) -> Result<Answer, Failure>
         Ok(emptied) => {
             let text = match emptied {
                 0 => format!("{}: no socket was left\n", args.label),
-                slots => format!("{}: {slots} slots emptied\n", args.label),
+                slots => format!("{}: {} emptied\n", args.label, many(slots, "slot")),
             };
             Ok(Answer::yes(text, json!({ "label": args.label.to_string(), "emptied": emptied })))
         }
