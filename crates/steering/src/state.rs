@@ -79,13 +79,18 @@ impl State {
     /// The state of `netns` under the bpffs mounted at `bpffs`. Nothing is made.
     ///
     /// # Errors
-    /// [`Error::NoBpffs`].
+    /// [`Error::NoBpffs`], or [`Error::Untrusted`] for a mount that belongs to another user.
     pub fn new(bpffs: &Path, netns: Netns) -> Result<State, Error> {
         match bpffs::is_bpffs(bpffs) {
             Ok(true) => {}
             Ok(false) => return Err(Error::NoBpffs { path: bpffs.to_owned() }),
             Err(error) if error.errno() == Errno::NOENT => return Err(Error::NoBpffs { path: bpffs.to_owned() }),
             Err(error) => return Err(error.into()),
+        }
+        let owner = bpffs::status(bpffs)?.uid;
+        if owner != 0 && owner != effective_uid() {
+            // Whoever owns the root of the mount could put another directory in the place of ours at any moment.
+            return Err(Error::Untrusted { path: bpffs.to_owned(), why: format!("a bpffs owned by user {owner}") });
         }
         let root = bpffs.join("sklookup");
         let dir = root.join(netns.inode().to_string());
