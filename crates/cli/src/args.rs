@@ -255,7 +255,7 @@ pub struct Register {
     /// The label
     pub label: Label,
     /// The process whose sockets are meant
-    #[arg(long, value_name = "PID", required_unless_present = "listen_fds", conflicts_with = "listen_fds")]
+    #[arg(long, value_name = "PID", value_parser = pid, required_unless_present = "listen_fds", conflicts_with = "listen_fds")]
     pub pid: Option<u32>,
     /// Take the sockets that systemd passes (LISTEN_FDS); LISTEN_PID and LISTEN_FDNAMES are honoured
     #[arg(long)]
@@ -263,6 +263,10 @@ pub struct Register {
     /// Which of its sockets are meant: `tcp ADDR:PORT`, `tcp :PORT`, `udp ...`
     #[arg(long = "match", short = 'm', value_name = "SOCKET")]
     pub matches: Vec<SocketMatch>,
+}
+
+fn pid(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "a pid is a number; `pgrep NAME` prints those of a program".to_owned())
 }
 
 /// Take sockets out of a label.

@@ -51,24 +51,29 @@ fn main() -> ExitCode {
 fn refuse(error: &clap::Error) -> ExitCode {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     // clap answers 2 for what it can't parse and 0 for help that was asked for, as we do; `run` keeps 2 for its command.
+    let command = meant();
     let exit = match u8::try_from(error.exit_code()).unwrap_or(COULD_NOT) {
-        COULD_NOT if is_run() => command::run::FAILED,
+        COULD_NOT if command == "run" => command::run::FAILED,
         exit => exit,
     };
     let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
     if json && !asked {
-        let message = error.to_string();
-        let message = message.trim_start_matches("error: ").trim_end();
-        let failure = Failure { exit, said: vec![Said::with_help(message, "sklookup --help")] };
-        return output::finish("", true, Err::<Answer, _>(failure));
+        // What is wrong stands before the first empty line, usage and hints behind it.
+        let text = error.to_string();
+        let (message, hints) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let failure = Failure {
+            exit,
+            said: vec![Said::with_help(message.trim_start_matches("error: ").trim_end(), hints.trim_end())],
+        };
+        return output::finish(&command, true, Err::<Answer, _>(failure));
     }
     // Nobody reads any more: a quiet end.
     let _ = error.print();
     ExitCode::from(exit)
 }
 
-/// Whether `run` was meant, in a command line that is wrong.
-fn is_run() -> bool {
+/// The command that was meant, in a command line that is wrong; empty if none can be made out.
+fn meant() -> String {
     let lenient = Cli::command().ignore_errors(true).try_get_matches();
-    lenient.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
+    lenient.ok().and_then(|matches| matches.subcommand_name().map(str::to_owned)).unwrap_or_default()
 }

@@ -52,6 +52,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The state belongs to another user, root perhaps.
+    #[error("{}: owned by user {owner}: only its owner can change what is applied", path.display())]
+    NotOwner {
+        /// The directory.
+        path: PathBuf,
+        /// User id of its owner.
+        owner: u32,
+    },
     /// The state is not what any sklookup leaves behind.
     #[error("{}: the state is damaged: {what}", path.display())]
     Damaged {
@@ -137,6 +145,10 @@ impl Error {
                 path.display()
             ),
             Error::Untrusted { .. } => "remove it as its owner, or name another bpffs with --bpffs".to_owned(),
+            Error::NotOwner { owner: 0, .. } => "run this as root: sudo".to_owned(),
+            Error::NotOwner { owner, .. } => {
+                format!("run this as user {owner}, or keep a state of your own with --bpffs")
+            }
             Error::Damaged { .. } => "`sklookup unload` clears it; then apply the policy again".to_owned(),
             Error::Newer { .. } => "use the newer sklookup, or `unload` with it first".to_owned(),
             Error::Locked { holder: Some(pid), .. } => format!("look at that process: ps -p {pid}"),

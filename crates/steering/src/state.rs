@@ -219,10 +219,7 @@ impl State {
                 Err(error) => return Err(error.into()),
             };
             if stat.uid != effective_uid() {
-                return Err(Error::Untrusted {
-                    path: dir.clone(),
-                    why: format!("owned by user {}: only its owner can change the policy", stat.uid),
-                });
+                return Err(Error::NotOwner { path: dir.clone(), owner: stat.uid });
             }
         }
         Ok(())

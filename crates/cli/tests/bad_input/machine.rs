@@ -75,7 +75,7 @@ fn no_rights(sandbox: &Sandbox) {
     let before = sklookup(&["export"]).stdout;
     apply();
     bind();
-    changes(&["unload"], &["owned by user 0", "only its owner can change the policy"]);
+    changes(&["unload"], &["owned by user 0", "only its owner can change what is applied", "sudo"]);
     assert_eq!(sklookup(&["export"]).stdout, before);
     // Reading a policy needs no rights at all.
     assert_eq!(nobody(&["check", &policy]).exit, 0);
