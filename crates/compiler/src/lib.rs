@@ -189,7 +189,50 @@ mod tests {
         Policy::new(entries.collect()).unwrap()
     }
 
-    fn compiled(bindings: &[&str], strategy: Option<Strategy>) -> Compiled {
-        compile(&policy(bindings), &Options { cpus: 2, strategy, ..Options::default() }).unwrap()
+    fn compiled(bindings: &[String], strategy: Option<Strategy>) -> Compiled {
+        let policy = policy(&bindings.iter().map(String::as_str).collect::<Vec<_>>());
+        compile(&policy, &Options { cpus: 2, strategy, ..Options::default() }).unwrap()
+    }
+
+    fn hosts(count: usize, labels: usize) -> Vec<String> {
+        (0..count).map(|n| format!("l{} tcp 10.0.{}.{} 80", n % labels, n / 256, n % 256)).collect()
+    }
+
+    #[test]
+    fn few_bindings_become_branches_and_many_a_table() {
+        for (bindings, strategy, why) in [
+            (hosts(100, 2), Strategy::Branches, "100 bindings are at most 100"),
+            (hosts(101, 2), Strategy::Hash, "101 bindings are more than 100"),
+            (hosts(40, 33), Strategy::Hash, "the policy can't be compiled to branches: 33 labels, at most 32 fit"),
+        ] {
+            let compiled = compiled(&bindings, None);
+            assert_eq!((compiled.strategy, compiled.why.as_str()), (strategy, why));
+        }
+    }
+
+    #[test]
+    fn branches_that_would_explode_become_a_table() {
+        let bindings: Vec<String> =
+            (1..=60).map(|n| format!("l tcp 0.0.0.0/0 {}-{} from 10.{n}.0.0/16", n * 10, 1000 + n * 11)).collect();
+        let compiled = compiled(&bindings, None);
+        assert_eq!(compiled.strategy, Strategy::Hash);
+        assert!(compiled.why.contains("the overlaps of tcp over IPv4 make too many cases"), "{}", compiled.why);
+    }
+
+    #[test]
+    fn maps_are_in_the_order_of_the_program_and_named_for_the_kernel() {
+        let bindings = ["a-label-longer-than-a-name tcp ::/0 80".to_owned(), "b tcp 10.0.0.1 80".to_owned()];
+        let roles = |strategy| {
+            let compiled = compiled(&bindings, Some(strategy));
+            let names: Vec<_> = compiled.maps.iter().map(|(_, map)| map.name.clone()).collect();
+            assert_eq!(compiled.program.maps, names);
+            (compiled.maps.iter().map(|(role, _)| *role).collect::<Vec<_>>(), names)
+        };
+        let (of_branches, names) = roles(Strategy::Branches);
+        assert_eq!(of_branches, [MapRole::Hits, MapRole::Faults, MapRole::Label(0), MapRole::Label(1)]);
+        assert_eq!(names, ["hits", "faults", "l0_a_label_long", "l1_b"]);
+        let (of_hash, names) = roles(Strategy::Hash);
+        assert_eq!(of_hash, [MapRole::Hits, MapRole::Faults, MapRole::Labels, MapRole::Table]);
+        assert_eq!(names, ["hits", "faults", "labels", "table"]);
     }
 }

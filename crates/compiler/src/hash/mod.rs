@@ -60,7 +60,7 @@ pub(crate) struct MapIndices {
 
 /// Builds the table and writes the program.
 pub(crate) fn emit(domains: &[Domain], counters: &Counters, maps: MapIndices) -> Result<Emitted, CompileError> {
-    let mut table = Table::new();
+    let mut table = Table::new(table::MAX_BYTES);
     let regions = domains.iter().map(|domain| table.add(domain)).collect::<Result<Vec<_>, _>>()?;
     let layout = table.layout();
 

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::cuckoo::{self, BUCKET_WORDS, Seeds};
 use super::refs::{Kind, Ref};
@@ -16,7 +17,7 @@ use crate::family::Family;
 use crate::rules::{Domain, Rule};
 
 /// The most bytes: the kernel's verifier bounds offsets into a value to 512 MiB.
-const MAX_BYTES: usize = (512 << 20) - 8;
+pub(super) const MAX_BYTES: usize = (512 << 20) - 8;
 
 /// Words before the first bucket: on Linux 6.18 a value starts 56 bytes after the start of a cache line.
 const LEAD_WORDS: usize = 1;
@@ -26,6 +27,8 @@ pub(super) struct Table {
     /// What stands before the lists.
     words: Vec<u64>,
     lists: Lists,
+    /// The most bytes it may have.
+    limit: usize,
 }
 
 /// Prefixes of one length, with single ports or with ranges.
@@ -87,9 +90,10 @@ pub(super) struct Uses {
 pub(super) struct Full;
 
 impl Table {
-    pub(super) fn new() -> Table {
-        let lists = Lists { words: Vec::new(), known: HashMap::new(), uses: HashMap::new(), room: MAX_BYTES / 8 };
-        Table { words: vec![0; LEAD_WORDS], lists }
+    /// An empty table of at most `limit` bytes.
+    pub(super) fn new(limit: usize) -> Table {
+        let lists = Lists { words: Vec::new(), known: HashMap::new(), uses: HashMap::new(), room: limit / 8 };
+        Table { words: vec![0; LEAD_WORDS], lists, limit }
     }
 
     /// Adds the rules of a domain. The regions are in the order in which they are to be searched.
@@ -98,12 +102,12 @@ impl Table {
         for of_length in domain.rules.chunk_by(|a, b| a.destination.length == b.destination.length) {
             let (mut singles, mut ranges) = (Vec::new(), Vec::new());
             for rules in of_length.chunk_by(|a, b| a.destination == b.destination) {
-                self.resolve(domain, rules, &mut singles, &mut ranges).map_err(|Full| too_big(domain, rules))?;
+                self.resolve(domain, rules, &mut singles, &mut ranges).map_err(|Full| self.too_big(domain, rules))?;
             }
             for (single_ports, keys) in [(true, singles), (false, ranges)] {
                 if !keys.is_empty() {
                     let region = self.region(domain.family, of_length[0].destination.length, single_ports, &keys);
-                    regions.push(region.map_err(|Full| too_big(domain, of_length))?);
+                    regions.push(region.map_err(|Full| self.too_big(domain, of_length))?);
                 }
             }
         }
@@ -177,6 +181,19 @@ impl Table {
             return Err(Full);
         }
         Ok(Region { length, single_ports, keys: keys.len(), shape, place, lists })
+    }
+
+    fn too_big(&self, domain: &Domain, rules: &[Rule]) -> CompileError {
+        let rule = &rules[0];
+        let address: IpAddr = match domain.family {
+            Family::V4 => Ipv4Addr::from_bits(rule.destination.address as u32).into(),
+            Family::V6 => Ipv6Addr::from_bits(rule.destination.address).into(),
+        };
+        CompileError::TableTooBig {
+            limit: self.limit,
+            destination: format!("{} {address}/{}", domain.protocol, rule.destination.length),
+            bindings: rules.len(),
+        }
     }
 }
 
@@ -273,15 +290,43 @@ impl Uses {
     }
 }
 
-fn too_big(domain: &Domain, rules: &[Rule]) -> CompileError {
-    let rule = &rules[0];
-    let address: std::net::IpAddr = match domain.family {
-        Family::V4 => std::net::Ipv4Addr::from_bits(rule.destination.address as u32).into(),
-        Family::V6 => std::net::Ipv6Addr::from_bits(rule.destination.address).into(),
-    };
-    CompileError::TableTooBig {
-        limit: MAX_BYTES,
-        destination: format!("{} {address}/{}", domain.protocol, rule.destination.length),
-        bindings: rules.len(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+    use crate::rules::domains;
+    use crate::tests::policy;
+
+    #[test]
+    fn a_table_beyond_its_limit_is_refused_with_the_place() {
+        // Every port needs a list of its own, of all sources whose range has begun.
+        let bindings: Vec<String> =
+            (1..=200).map(|n| format!("l tcp 192.0.2.7 {}-65535 from 10.0.{n}.0/24", n * 300)).collect();
+        let mut all: Vec<&str> = bindings.iter().map(String::as_str).collect();
+        all.push("l tcp 192.0.2.1 80");
+        let domains = domains(&policy(&all), &Options::default()).unwrap();
+        assert!(Table::new(MAX_BYTES).add(&domains[0]).is_ok());
+        let Err(error) = Table::new(100_000).add(&domains[0]) else { panic!("it needs more") };
+        assert_eq!(
+            error.to_string(),
+            "the table would need more than 100000 bytes, the most that a program can address; \
+             tcp 192.0.2.7/32 was being added, which has 200 bindings"
+        );
+    }
+
+    #[test]
+    fn lists_of_equal_content_are_stored_once() {
+        let domains = domains(&policy(&["l tcp 10.0.0.0/8 1-9", "refuse tcp 10.1.0.0/16,10.2.0.0/16 dev lo"]), &{
+            let interfaces = [("lo".parse().unwrap(), 1)].into();
+            Options { interfaces, ..Options::default() }
+        })
+        .unwrap();
+        let mut table = Table::new(MAX_BYTES);
+        table.add(&domains[0]).unwrap();
+        // One of ports; those of interfaces lead to different bindings.
+        assert_eq!(table.lists.words.len(), 3 * 2 + 2 * 3 * 2);
+        let before = table.lists.words.len();
+        table.add(&domains[0]).unwrap();
+        assert_eq!(table.lists.words.len(), before);
     }
 }

@@ -1,11 +1,11 @@
 //! Random policies and packets: the verdict, the selected socket and the counters are those that `decide()` implies.
 
+use std::os::fd::AsFd;
+
 use sklookup_compiler::{Counts, HitsLayout, Options, Strategy};
 use sklookup_kernel::sock_diag::{Lookup, SockDiag};
 use sklookup_kernel::{Link, Sandbox, Verdict};
-use sklookup_policy::{Outcome, Packet, Policy, WhenEmpty, decide};
-
-use std::os::fd::AsFd;
+use sklookup_policy::{Outcome, Packet, Policy, Protocol, WhenEmpty, decide};
 
 use crate::live::{Live, Service};
 use crate::random::{Pool, Random};
@@ -78,22 +78,15 @@ pub fn interfaces(strategy: Strategy, sandbox: &Sandbox) {
         let pool = Pool::new(&mut random, &["eth0", "eth1", "wlan0"]);
         let policy = pool.policy(&mut random, 1 + round * SIZE / POLICIES);
         let options = options(strategy, &policy);
-        let Some(live) = load(&policy, options.clone(), &services) else { continue };
+        let Some(live) = load(&policy, options, &services) else { continue };
         let link = Link::attach(&live.program, sandbox.netns.as_fd()).unwrap();
         let mut counts = live.counts();
         for _ in 0..PACKETS {
             let packet = pool.packet(&mut random, &policy);
             let expected = expected(&policy, &live, &packet);
-            let interface =
-                packet.interface.as_ref().map_or(0, |name| options.interfaces.get(name).copied().unwrap_or(999));
-            let Packet { source, destination, .. } = packet;
-            let protocol = match packet.protocol {
-                sklookup_policy::Protocol::Tcp => sklookup_kernel::Protocol::Tcp,
-                sklookup_policy::Protocol::Udp => sklookup_kernel::Protocol::Udp,
-            };
-            let found = diag.lookup(&Lookup { protocol, source, destination, interface }).unwrap();
+            let cookie = diag.lookup(&lookup(&policy, &packet)).unwrap().map(|entry| entry.cookie);
             let context = || describe(&policy, &live, &packet, expected.winner, seed);
-            assert_eq!(found.map(|entry| entry.cookie), expected.cookie, "{}", context());
+            assert_eq!(cookie, expected.cookie, "{}", context());
             check_counts(&live, &mut counts, &expected, &context);
             pairs += 1;
         }
@@ -105,6 +98,22 @@ pub fn interfaces(strategy: Strategy, sandbox: &Sandbox) {
 pub fn options(strategy: Strategy, policy: &Policy) -> Options {
     let interfaces = policy.interfaces().iter().zip(7..).map(|(name, index)| (name.clone(), index)).collect();
     Options { interfaces, cpus: sklookup_kernel::possible_cpus().unwrap(), strategy: Some(strategy) }
+}
+
+/// The cookie of the socket that a packet would reach in this namespace.
+pub fn ask(policy: &Policy, packet: &Packet) -> Option<u64> {
+    SockDiag::open().unwrap().lookup(&lookup(policy, packet)).unwrap().map(|entry| entry.cookie)
+}
+
+/// The packet with the interface's index: one that no binding names has another.
+fn lookup(policy: &Policy, packet: &Packet) -> Lookup {
+    let indices = options(Strategy::Hash, policy).interfaces;
+    let interface = packet.interface.as_ref().map_or(0, |name| indices.get(name).copied().unwrap_or(999));
+    let protocol = match packet.protocol {
+        Protocol::Tcp => sklookup_kernel::Protocol::Tcp,
+        Protocol::Udp => sklookup_kernel::Protocol::Udp,
+    };
+    Lookup { protocol, source: packet.source, destination: packet.destination, interface }
 }
 
 /// The policy with services under all labels but each fourth; `None` if the strategy can't hold it.

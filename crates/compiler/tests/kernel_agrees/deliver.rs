@@ -4,11 +4,10 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 
 use sklookup_compiler::{Counts, Family, Options, Strategy, label_map};
-use sklookup_kernel::sock_diag::{Lookup, SockDiag};
 use sklookup_kernel::{Link, Sandbox, Verdict};
 use sklookup_policy::{Origin, Packet, Policy, Protocol, parse_binding};
 
-use crate::agree::options;
+use crate::agree::{ask, options};
 use crate::live::{Live, Service};
 
 const TO_WEB: &str = "tcp 198.51.100.9:40000 > 192.0.2.7:80";
@@ -109,19 +108,13 @@ pub fn already_selected(strategy: Strategy, sandbox: &Sandbox) {
     let to_web = packet(TO_WEB);
     let first_cookie = first.cookie(0, &to_web).unwrap();
     let _links = [&first, &second].map(|live| Link::attach(&live.program, sandbox.netns.as_fd()).unwrap());
-    let mut diag = SockDiag::open().unwrap();
-    let lookup = Lookup {
-        protocol: sklookup_kernel::Protocol::Tcp,
-        source: to_web.source,
-        destination: to_web.destination,
-        interface: 0,
-    };
-    assert_eq!(diag.lookup(&lookup).unwrap().unwrap().cookie, first_cookie);
+    let found = || ask(&Policy::default(), &to_web);
+    assert_eq!(found(), Some(first_cookie));
     // The same when it is a later member that could have been selected.
     let slot = |member| label_map::slot(Family::V4, Protocol::Tcp, member);
     second.labels[0].put(slot(2), services[1].tcp.as_fd()).unwrap();
     second.labels[0].remove(slot(0)).unwrap();
-    assert_eq!(diag.lookup(&lookup).unwrap().unwrap().cookie, first_cookie);
+    assert_eq!(found(), Some(first_cookie));
 
     assert_eq!(first.counts(), [Counts { hits: 2, ..Counts::default() }]);
     let by_second = second.counts();

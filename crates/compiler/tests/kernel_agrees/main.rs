@@ -1,6 +1,7 @@
 //! The compiled program answers as `decide()` does: on the real hook, for each strategy, with and without CAP_PERFMON.
 
 mod agree;
+mod cases;
 mod deliver;
 mod extremes;
 mod live;
@@ -35,6 +36,9 @@ fn main() {
                 add("ten_thousand_bindings_and_labels", extremes::many);
             }
         }
+        trials.push(kernel_trial(&format!("{strategy}::the_cases_of_the_definition_hold"), move |sandbox| {
+            cases::decide(strategy, sandbox);
+        }));
         trials.push(kernel_trial(&format!("{strategy}::random_packets_over_interfaces"), move |sandbox| {
             agree::interfaces(strategy, sandbox);
         }));
