@@ -10,8 +10,8 @@ use std::fmt;
 use crate::family::Family;
 use crate::rules::{Domain, Prefix, Rule};
 
-/// More cuts than this in one graph make more code than the strategy is for.
-const MAX_CUTS: usize = 2048;
+/// More cuts than this in one graph make more code than the strategy is for, and than jumps can span.
+const MAX_CUTS: usize = 1024;
 
 /// What a node looks at, in the order in which they are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,8 +1,8 @@
 //! The strategy for large policies: hash tables in the value of one frozen map.
 //!
-//! There is a [`Region`] for each length of destination prefixes, searched from the longest to the shortest, and for each length one for
-//! single ports (the key is the address and the port) before one for ranges (the key is the address). That is the
-//! order of precedence, so the first hit wins, unless conditions on port, source or interface say that it is none.
+//! There are [`Region`]s for each length of destination prefixes, the longest first: one for single ports, where the key
+//! is the address and the port, then one for ranges, where it is the address. That is the order of precedence, so the
+//! first hit wins, unless conditions on port, source or interface say that it is none.
 //!
 //! - [`resolve`] decides what a hit is worth: the rules of one key become an outcome or lists to be searched;
 //! - [`table`] lays out keys and lists: a [`refs::Ref`] says what to do or where to look next;

@@ -15,6 +15,8 @@ const PACKETS: usize = 250;
 /// The most bindings of a random policy.
 const SIZE: usize = 60;
 
+const INTERFACES: [&str; 3] = ["eth0", "eth1", "wlan0"];
+
 /// What should happen to a packet.
 struct Expected {
     winner: Option<usize>,
@@ -31,7 +33,8 @@ pub fn random_packets(strategy: Strategy) {
     let mut random = Random::new(seed);
     let mut pairs = 0;
     for round in 0..POLICIES {
-        let pool = Pool::new(&mut random, &[]);
+        let interfaces: &[&str] = if round % 2 == 0 { &[] } else { &INTERFACES };
+        let pool = Pool::new(&mut random, interfaces);
         let policy = pool.policy(&mut random, 1 + round * SIZE / POLICIES);
         let Some(live) = load(&policy, options(strategy, &policy), &services) else { continue };
         pairs += compare(&mut random, &pool, &policy, &live, seed);
@@ -75,7 +78,7 @@ pub fn interfaces(strategy: Strategy, sandbox: &Sandbox) {
     let mut random = Random::new(seed);
     let mut pairs = 0;
     for round in 0..POLICIES {
-        let pool = Pool::new(&mut random, &["eth0", "eth1", "wlan0"]);
+        let pool = Pool::new(&mut random, &INTERFACES);
         let policy = pool.policy(&mut random, 1 + round * SIZE / POLICIES);
         let options = options(strategy, &policy);
         let Some(live) = load(&policy, options, &services) else { continue };
@@ -133,7 +136,8 @@ pub fn load(policy: &Policy, options: Options, services: &[Service]) -> Option<L
 fn compare(random: &mut Random, pool: &Pool, policy: &Policy, live: &Live, seed: u64) -> usize {
     let mut counts = live.counts();
     for _ in 0..PACKETS {
-        let packet = pool.packet(random, policy);
+        // A test run knows no interface.
+        let packet = Packet { interface: None, ..pool.packet(random, policy) };
         check(policy, live, &packet, &mut counts, seed);
     }
     assert_eq!(live.counts(), counts, "seed {seed:#x}");
