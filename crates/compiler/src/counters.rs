@@ -34,7 +34,8 @@ pub struct Counts {
     pub hits: u64,
     /// Of these: the label had no socket for the packet's family and protocol.
     pub no_socket: u64,
-    /// Of these: the first socket can't be selected any more, because it was connected or shut down, and no other could.
+    /// Of these: the first socket can't be selected any more, because it was connected or shut down, and no other
+    /// could.
     pub unsupported: u64,
     /// Of these: the first socket was of another protocol, and no other could be selected.
     pub wrong_protocol: u64,

@@ -65,7 +65,8 @@ pub struct Options {
 pub enum MapRole {
     /// The SOCKMAP of one label, by its index in [`Compiled::labels`].
     Label(usize),
-    /// ARRAY_OF_MAPS with the SOCKMAP of each label at the label's index. Whoever loads the program fills and freezes it.
+    /// ARRAY_OF_MAPS with the SOCKMAP of each label at the label's index. Whoever loads the program fills and freezes
+    /// it.
     Labels,
     /// The lookup table: frozen, read by the program only.
     Table,

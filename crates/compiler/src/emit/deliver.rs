@@ -147,7 +147,8 @@ impl Tail {
     /// Writes the code that the labels share.
     pub(crate) fn emit(self, b: &mut Builder, counters: &Counters) {
         let (selected, count, counted) = (b.label(), b.label(), b.label());
-        // Unrolled: without CAP_PERFMON the verifier also follows what a CPU may speculate, and a loop has no end there.
+        // Unrolled: without CAP_PERFMON the verifier also follows what a CPU may speculate, and a loop has no end
+        // there.
         // From here on R9 is the socket, then the error.
         b.note("the other members");
         b.place(self.others);
