@@ -3,7 +3,7 @@
 //! What comes in: [`BINDING`] its number, [`VERDICT`] what to return when no socket is selected.
 //!
 //! The first member of a label is tried on a straight path with as few stack stores as can be: without CAP_PERFMON the
-//! verifier puts a barrier after each. The others are tried in a loop off that path.
+//! verifier puts a barrier after each. The others are tried off that path.
 
 use sklookup_bpf::{AluOp, AtomicOp, Builder, Cond, Label, Reg, Size, abi, abi::errno, abi::helper};
 
@@ -147,8 +147,8 @@ impl Tail {
     /// Writes the code that the labels share.
     pub(crate) fn emit(self, b: &mut Builder, counters: &Counters) {
         let (selected, count, counted) = (b.label(), b.label(), b.label());
-        // Unrolled: without CAP_PERFMON the verifier also follows what a CPU may speculate, and a loop has no end
-        // there.
+        // Unrolled: without CAP_PERFMON the verifier also follows what a CPU may speculate, and
+        // there a loop has no end.
         // From here on R9 is the socket, then the error.
         b.note("the other members");
         b.place(self.others);

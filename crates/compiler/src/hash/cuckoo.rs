@@ -1,8 +1,7 @@
 //! Gives each key a place in one of two buckets, so that a lookup touches two cache lines at most.
 //!
 //! Where both buckets of a key are full, a key that is there moves to its other bucket, and so on. If that does not
-//! end,
-//! everything starts again with another hash function, then with more buckets. All of it is deterministic.
+//! end, everything starts again with another hash function, then with more buckets. All of it is deterministic.
 
 use super::refs::Ref;
 use super::shape::Key;

@@ -1,9 +1,8 @@
 //! The strategy for large policies: hash tables in the value of one frozen map.
 //!
 //! There are [`Region`]s for each length of destination prefixes, the longest first: one for single ports, where the
-//! key
-//! is the address and the port, then one for ranges, where it is the address. That is the order of precedence, so the
-//! first hit wins, unless conditions on port, source or interface say that it is none.
+//! key is the address and the port, then one for ranges, where it is the address. That is the order of precedence, so
+//! the first hit wins, unless conditions on port, source or interface say that it is none.
 //!
 //! - [`resolve`] decides what a hit is worth: the rules of one key become an outcome or lists to be searched;
 //! - [`table`] lays out keys and lists: a [`refs::Ref`] says what to do or where to look next;
@@ -98,8 +97,7 @@ impl DomainCode<'_> {
         packet::load_port(b, Reg::R1);
         let filtered = packet::filter_ports(b, self.domain, Reg::R1, |b| far.target(b, pass));
         // Loaded after the filter: a port that is known to be 80 would make constants of hashes, and without
-        // CAP_PERFMON
-        // the verifier refuses offsets that are constants on some paths only.
+        // CAP_PERFMON the verifier refuses offsets that are constants on some paths only.
         packet::load_port(b, reg::PORT);
         self.load_destination(b);
         let mut falls_through = true;

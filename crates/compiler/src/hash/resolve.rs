@@ -1,8 +1,7 @@
 //! From the rules of one key to what its reference says.
 //!
 //! Conditions are looked at in the order ports, sources, interfaces. Each kind that matters becomes a list of
-//! intervals,
-//! and each interval leads to what is left of the rules: in order, cut at the first that takes whatever comes.
+//! intervals, and each interval leads to what is left of the rules: in order, cut at the first that takes whatever comes.
 
 use std::collections::{BTreeSet, HashMap};
 
