@@ -10,7 +10,8 @@ use crate::problem::{Problem, quote};
 /// The name of a service; sockets are registered under it.
 ///
 /// 1 to 255 bytes of `A-Za-z0-9._:@/-`, the first a letter or a digit, and none of the words `tcp`, `udp`, `pass` and
-/// `refuse`, which would make the one-line form ambiguous. A clone shares the text.
+/// `refuse`, which would make the one-line form ambiguous. `.`, `:`, `@` and `/` count as three bytes each: a label is
+/// the name of a file too, where they are spelled out. A clone shares the text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(Arc<str>);
 
@@ -20,6 +21,9 @@ pub struct Label(Arc<str>);
 /// short of control characters. A clone shares the text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interface(Arc<str>);
+
+/// How long the name of a file may be, in bytes.
+const LONGEST_NAME: usize = 255;
 
 impl Label {
     /// The text.
@@ -40,6 +44,7 @@ impl FromStr for Label {
 
     fn from_str(text: &str) -> Result<Self, Problem> {
         const ALPHABET: &str = "labels are 1 to 255 of A-Z a-z 0-9 . _ : @ / -, the first a letter or digit";
+        const SPELLED_OUT: &str = ".:@/";
         if text.is_empty() {
             return Err(Problem::new("the label is empty").help(ALPHABET));
         }
@@ -47,7 +52,7 @@ impl FromStr for Label {
             return Err(Problem::new(format!("{} can't be a label, it is a word of the language", quote(text)))
                 .help("choose a label other than tcp, udp, pass and refuse"));
         }
-        if text.len() > 255 {
+        if text.len() > LONGEST_NAME {
             return Err(Problem::new(format!("label {} has {} bytes", quote(text), text.len())).help(ALPHABET));
         }
         if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
@@ -58,6 +63,16 @@ impl FromStr for Label {
         if let Some(strange) = text.chars().find(|&char| !char.is_ascii_alphanumeric() && !"._:@/-".contains(char)) {
             let strange = quote(strange.encode_utf8(&mut [0; 4]));
             return Err(Problem::new(format!("label {} has a {strange} in it", quote(text))).help(ALPHABET));
+        }
+        let spelled_out = text.chars().filter(|&char| SPELLED_OUT.contains(char)).count();
+        let name = text.len() + 2 * spelled_out;
+        if name > LONGEST_NAME {
+            return Err(Problem::new(format!(
+                "label {} has {} bytes, {spelled_out} of them of . : @ / which count three each: {name}",
+                quote(text),
+                text.len()
+            ))
+            .help(format!("a label is the name of a file too, which has at most {LONGEST_NAME} bytes: shorten it")));
         }
         Ok(Self(text.into()))
     }
@@ -155,6 +170,23 @@ mod tests {
         }
         let problem = "a".repeat(256).parse::<Label>().unwrap_err();
         assert!(problem.message.ends_with("has 256 bytes"), "{problem}");
+    }
+
+    #[test]
+    fn labels_that_make_no_file_name_are_refused() {
+        assert!("a.".repeat(63).parse::<Label>().is_ok(), "63 + 3 * 63 = 252");
+        assert!(format!("{}aaa", "a.".repeat(63)).parse::<Label>().is_ok(), "exactly 255");
+        let problem = format!("{}aaaa", "a.".repeat(63)).parse::<Label>().unwrap_err();
+        assert!(
+            problem.message.ends_with("has 130 bytes, 63 of them of . : @ / which count three each: 256"),
+            "{problem}"
+        );
+        for char in [':', '@', '/'] {
+            assert!(format!("a{}", char.to_string().repeat(85)).parse::<Label>().is_err(), "{char}");
+        }
+        for char in ['_', '-'] {
+            assert!(format!("a{}", char.to_string().repeat(254)).parse::<Label>().is_ok(), "{char}");
+        }
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl fmt::Display for Packet {
 }
 
 fn endpoint(text: &str) -> Result<SocketAddr, Problem> {
-    let address: SocketAddr = text.parse().map_err(|_| {
+    let leading_zero = text.rsplit_once(':').is_some_and(|(_, port)| port.len() > 1 && port.starts_with('0'));
+    let address: SocketAddr = text.parse().ok().filter(|_| !leading_zero).ok_or_else(|| {
         Problem::new(format!("{} is not an address with a port", quote(text)))
             .help("write 192.0.2.7:80 or [2001:db8::7]:80")
     })?;
@@ -122,6 +123,7 @@ mod tests {
             ("tcp 1.2.3.4:5 < 1.2.3.4:6", "\"<\" stands where > or to is expected"),
             ("tcp 1.2.3.4 > 1.2.3.4:6", "\"1.2.3.4\" is not an address with a port"),
             ("tcp 1.2.3.4:5 > 1.2.3.4:65536", "\"1.2.3.4:65536\" is not an address with a port"),
+            ("tcp 1.2.3.4:5 > 1.2.3.4:080", "\"1.2.3.4:080\" is not an address with a port"),
             ("tcp 1.2.3.4:5 > [::1]:6", "no packet goes from 1.2.3.4:5 to [::1]:6"),
             ("tcp [::ffff:1.2.3.4]:5 > [::1]:6", "[::ffff:1.2.3.4]:5 is v4-mapped: on the wire it is an IPv4 packet"),
             ("tcp [fe80::1%2]:5 > [::1]:6", "[fe80::1%2]:5 has a zone"),

@@ -20,6 +20,11 @@ pub fn parse_prefix(text: &str) -> Result<IpNet, Problem> {
         return Err(Problem::new(format!("{} has no prefix length after the slash", quote(text)))
             .help(format!("write a number from 0 to {longest}, as in {address}/{longest}")));
     }
+    if length.len() > 1 && length.starts_with('0') {
+        let bare = length.trim_start_matches('0');
+        return Err(Problem::new(format!("the length of {} starts with a 0", quote(text)))
+            .help(format!("write {address}/{}", if bare.is_empty() { "0" } else { bare })));
+    }
     let net = length.parse().ok().and_then(|length| IpNet::new(address, length).ok()).ok_or_else(|| {
         Problem::new(format!("prefix {} is longer than its address", quote(text)))
             .help(format!("prefix lengths of {} addresses are 0 to {longest}", family(address)))
@@ -156,6 +161,8 @@ mod tests {
         assert!(error("[2001:db8::1]").ends_with("write 2001:db8::1 without brackets"));
         assert!(error("192.0.2.0/33").contains("lengths of IPv4 addresses are 0 to 32"));
         assert!(error("2001:db8::/999").contains("lengths of IPv6 addresses are 0 to 128"));
+        assert_eq!(error("192.0.2.7/032"), "the length of \"192.0.2.7/032\" starts with a 0\n    write 192.0.2.7/32");
+        assert!(error("::/00").ends_with("write ::/0"));
         for text in ["192.0.2.0/", "192.0.2.0/+24", "192.0.2.0/255.255.255.0", "192.0.2.0/24/7"] {
             assert!(error(text).contains("has no prefix length"), "{}", error(text));
         }
