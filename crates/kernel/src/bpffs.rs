@@ -84,7 +84,10 @@ pub fn pin(object: BorrowedFd<'_>, path: &Path) -> Result<()> {
 pub(crate) fn open(path: &Path, kind: ObjectKind, access: Access) -> Result<OwnedFd> {
     let fd = sys::obj_get(&c_path("BPF_OBJ_GET", path)?, access).map_err(|f| f.on(shown(path)))?;
     // Objects of all kinds come through the same call, and later calls would take one for the other.
-    let file = read_link(Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd())))?;
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    // Without /proc nothing is missing in bpffs: ENOENT here must not read as "no such pin".
+    let file = read_link(Path::new(&link))
+        .map_err(|_| Error::new("readlink", format!("{link} (is /proc mounted?)"), Errno::IO))?;
     // A link that was just made is a `bpf_link`: both spellings, lest a kernel agree with itself one day.
     if file.to_string_lossy().replace("bpf_", "bpf-") != kind.file() {
         let object = format!("{}, which is not {}", shown(path), kind.in_words());

@@ -37,7 +37,7 @@ pub mod socket;
 pub mod spawn;
 
 pub use identity::effective_uid;
-pub use membarrier::membarrier_global;
+pub use membarrier::grace_period;
 pub use netns::{Netns, NetnsError};
 pub use sandbox::{Sandbox, SandboxError, in_sandbox};
 pub use socket::Protocol;

@@ -34,6 +34,15 @@ pub(crate) struct Plan<'a> {
     pub(crate) labels: &'a BTreeSet<Label>,
     /// Sockets that are in their label before anybody sees it.
     pub(crate) placements: &'a [Placement],
+    /// Labels that the base has let go though somebody registered a socket meanwhile.
+    pub(crate) rescued: Option<&'a Rescued>,
+}
+
+/// Labels to be carried from a generation that is no longer the base, and is kept by its lock.
+#[derive(Debug)]
+pub(crate) struct Rescued {
+    pub(crate) dir: Locked,
+    pub(crate) labels: BTreeSet<Label>,
 }
 
 /// A generation that nothing runs yet. Dropped, it leaves nothing behind.
@@ -49,6 +58,11 @@ pub(crate) struct Building {
 pub(crate) enum Stop {
     /// What it builds on was replaced meanwhile: start over.
     Redo,
+    /// Something of this generation is not there: it was replaced and swept, or is damaged.
+    Missing {
+        generation: u32,
+        what: String,
+    },
     /// It can't be made.
     Failed(Error),
 }
@@ -79,7 +93,7 @@ pub(crate) fn build(state: &State, base: Option<&Generation>, plan: &Plan<'_>) -
     let counts = match base {
         Some(base) => match counters::carry(state, base, plan.policy) {
             // Replaced meanwhile, the base let its parent go, or was swept itself.
-            Err(error) if error.is_missing() => return Err(Stop::Redo),
+            Err(error) if error.is_missing() => return Err(Stop::missing(base, &error)),
             counts => counts?,
         },
         None => None,
@@ -116,7 +130,7 @@ pub(crate) fn build(state: &State, base: Option<&Generation>, plan: &Plan<'_>) -
         pin(counts.as_fd(), path, names::BASE)?;
     }
     let labels = path.join(names::LABELS);
-    or_redo(bpffs::create_dir(&labels, DIRECTORY_MODE))?;
+    bpffs::create_dir(&labels, DIRECTORY_MODE)?;
     maps.pin_labels(base, plan, path)?;
     pin(building.program.as_fd(), path, names::PROGRAM)?;
     Ok(building)
@@ -161,7 +175,7 @@ impl<'a> Maps<'a> {
             let map = match *role {
                 MapRole::Label(index) => {
                     let label = &compiled.labels[index];
-                    named.insert(label, label_map_of(base, label)?);
+                    named.insert(label, label_map_of(base, plan, label)?);
                     None
                 }
                 MapRole::Labels | MapRole::Table | MapRole::Hits | MapRole::Faults => Some(Map::create(spec)?),
@@ -200,17 +214,23 @@ impl<'a> Maps<'a> {
                 let map = match self.named.get(label) {
                     Some(map) => map,
                     None => {
-                        own = label_map_of(base, label)?;
+                        own = label_map_of(base, plan, label)?;
                         &own
                     }
                 };
-                for placement in plan.placements.iter().filter(|placement| placement.label == *label) {
-                    placement.put(map)?;
-                }
                 let path = label_path(dir, label)?;
-                match base.filter(|base| base.record.labels.contains(label)) {
-                    Some(base) => or_redo(bpffs::link(&label_path(&base.live.dir, label)?, &path))?,
-                    None => pin_at(map.as_fd(), &path)?,
+                match plan.carried_from(base, label) {
+                    Some(from) => match bpffs::link(&label_path(from, label)?, &path) {
+                        Err(error) if error.errno() == Errno::NOENT => return Err(missing(base, &error.into())),
+                        linked => linked?,
+                    },
+                    None => {
+                        // Nobody else knows this map yet. Sockets for one that is in effect wait for the commit.
+                        for placement in plan.placements.iter().filter(|placement| placement.label == *label) {
+                            placement.put(map)?;
+                        }
+                        bpffs::pin(map.as_fd(), &path)?;
+                    }
                 }
                 if outer.is_some() && plan.compiled.labels.binary_search(label).is_ok() {
                     opened.push(
@@ -233,25 +253,36 @@ impl<'a> Maps<'a> {
     }
 }
 
-fn label_map_of(base: Option<&Generation>, label: &Label) -> Result<Sockmap, Stop> {
-    match base.filter(|base| base.record.labels.contains(label)) {
-        Some(base) => base.live.label(label)?.ok_or(Stop::Redo),
-        None => Ok(Sockmap::try_from(Map::create(&label_map::spec("sklookup_label"))?)?),
+fn label_map_of(base: Option<&Generation>, plan: &Plan<'_>, label: &Label) -> Result<Sockmap, Stop> {
+    let Some(from) = plan.carried_from(base, label) else {
+        return Ok(Sockmap::try_from(Map::create(&label_map::spec("sklookup_label"))?)?);
+    };
+    match Sockmap::open(&label_path(from, label)?) {
+        Err(error) if error.errno() == Errno::NOENT => Err(missing(base, &error.into())),
+        map => Ok(map?),
     }
+}
+
+impl Plan<'_> {
+    /// The generation whose map of a label is carried by reference; `None` for a label that is new.
+    fn carried_from<'a>(&'a self, base: Option<&'a Generation>, label: &Label) -> Option<&'a Path> {
+        let of_base = base.filter(|base| base.record.labels.contains(label)).map(|base| base.live.dir.as_path());
+        let rescued = self.rescued.filter(|rescued| rescued.labels.contains(label));
+        of_base.or_else(|| rescued.map(|rescued| rescued.dir.path.as_path()))
+    }
+}
+
+impl Stop {
+    /// Something of `base` was not there.
+    pub(crate) fn missing(base: &Generation, error: &Error) -> Stop {
+        Stop::Missing { generation: base.live.id, what: error.to_string() }
+    }
+}
+
+fn missing(base: Option<&Generation>, error: &Error) -> Stop {
+    base.map_or(Stop::Redo, |base| Stop::missing(base, error))
 }
 
 fn pin(fd: BorrowedFd<'_>, dir: &Path, name: &str) -> Result<(), Stop> {
-    pin_at(fd, &dir.join(name))
-}
-
-fn pin_at(fd: BorrowedFd<'_>, path: &Path) -> Result<(), Stop> {
-    or_redo(bpffs::pin(fd, path))
-}
-
-/// What is no longer there was taken away by somebody who is ahead of us.
-fn or_redo(result: Result<(), sklookup_kernel::Error>) -> Result<(), Stop> {
-    match result {
-        Err(error) if error.errno() == Errno::NOENT => Err(Stop::Redo),
-        result => Ok(result?),
-    }
+    Ok(bpffs::pin(fd, &dir.join(name))?)
 }

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use sklookup_compiler::{Compiled, Options, compile};
-use sklookup_kernel::process::Process;
-use sklookup_kernel::{Errno, Link, bpffs, interface, possible_cpus};
+use sklookup_kernel::process::{Process, ProcessError};
+use sklookup_kernel::{Errno, Link, Sockmap, bpffs, interface, possible_cpus};
 use sklookup_policy::{Interface, Label, Owner, Policy};
 
-use crate::build::{Building, Plan, Stop, build};
+use crate::build::{Building, Plan, Rescued, Stop, build};
 use crate::error::Error;
+use crate::lock;
 use crate::registration::{Placement, occupied};
 use crate::state::{Generation, State, names};
 use crate::wait::Deadline;
@@ -59,81 +60,19 @@ impl State {
     /// # Errors
     /// What `edit` refuses, a conflict, a call that failed; nothing has changed then.
     pub fn commit(&self, placements: &[Placement], edit: &mut EditFn<'_>) -> Result<Committed, Error> {
-        let mut deadline = Deadline::after(PERSISTENCE);
-        let mut compiler = Compiler { state: self, last: None };
-        loop {
-            match self.attempt(placements, edit, &mut compiler) {
-                Ok(committed) => {
-                    self.sweep();
-                    return Ok(committed);
-                }
-                Err(Stop::Failed(error)) => {
-                    self.sweep();
-                    return Err(error);
-                }
-                Err(Stop::Redo) if deadline.passed() => {
-                    return Err(Error::Contended {
-                        netns: self.netns.describe().to_owned(),
-                        seconds: deadline.seconds(),
-                    });
-                }
-                Err(Stop::Redo) => {}
-            }
-        }
-    }
-
-    fn attempt(
-        &self,
-        placements: &[Placement],
-        edit: &mut EditFn<'_>,
-        compiler: &mut Compiler<'_>,
-    ) -> Result<Committed, Stop> {
-        let Some(base) = self.generation()? else {
-            // Ask first: what is refused must not leave even an empty policy behind.
-            let none = Policy::default();
-            let wanted = edit(&Current { policy: &none, labels: &BTreeSet::new() })?;
-            compiler.compile(wanted)?;
-            self.first()?;
-            return Err(Stop::Redo);
+        let mut writer = Writer {
+            state: self,
+            compiler: Compiler::default(),
+            deadline: Deadline::after(PERSISTENCE),
+            made: false,
         };
-        let applied = without_the_dead(&base.record.policy)?;
-        let policy = edit(&Current { policy: &applied, labels: &base.record.labels })?;
-
-        let mut labels: BTreeSet<Label> = policy.labels().iter().cloned().collect();
-        labels.extend(placements.iter().map(|placement| placement.label.clone()));
-        for label in base.record.labels.difference(&labels.clone()) {
-            if occupied(&base.live.label(label)?.ok_or(Stop::Redo)?)? {
-                labels.insert(label.clone());
-            }
+        let result = writer.write(placements, edit);
+        if result.is_err() && writer.made {
+            // The empty policy was attached for this command alone.
+            let _ = self.unload_if_idle();
         }
-        let interfaces = self.interfaces(&policy)?;
-        let same = same_policy(&base.record.policy, &policy)
-            && labels.is_subset(&base.record.labels)
-            && interfaces == base.record.interfaces;
-        if same {
-            for placement in placements {
-                let map = base.live.label(&placement.label)?.ok_or(Stop::Redo)?;
-                placement.put(&map)?;
-            }
-            // A registration is in all generations at once; only a label that went meanwhile loses it.
-            let still = self.live()?.is_some_and(|live| live.id == base.live.id);
-            return if still || placements.is_empty() {
-                Ok(Committed::Unchanged { id: base.live.id })
-            } else {
-                Err(Stop::Redo)
-            };
-        }
-        let compiled = compiler.compile(policy)?;
-        let plan = Plan {
-            policy: &compiled.policy,
-            interfaces: &compiled.interfaces,
-            compiled: &compiled.compiled,
-            labels: &labels,
-            placements,
-        };
-        let mut building = build(self, Some(&base), &plan)?;
-        self.switch(&base, &mut building)?;
-        Ok(Committed::Generation { id: building.id, parent: base.live.id })
+        self.sweep();
+        result
     }
 
     /// The commit itself.
@@ -171,27 +110,26 @@ impl State {
         Ok(())
     }
 
-    /// Attaches the empty policy, which passes everything, where nothing is attached.
-    fn first(&self) -> Result<(), Stop> {
+    /// Attaches the empty policy, which passes everything, where nothing is attached. False if somebody else was faster.
+    fn first(&self) -> Result<bool, Stop> {
         self.make()?;
-        let none = Policy::default();
-        let mut compiler = Compiler { state: self, last: None };
-        let compiled = compiler.compile(none)?;
+        let mut compiler = Compiler::default();
+        let compiled = compiler.compile(Policy::default(), BTreeMap::new())?;
         let plan = Plan {
             policy: &compiled.policy,
             interfaces: &compiled.interfaces,
             compiled: &compiled.compiled,
             labels: &BTreeSet::new(),
             placements: &[],
+            rescued: None,
         };
         let mut building = build(self, None, &plan)?;
         let Some(_locked) = self.lock()? else { return Err(Stop::Redo) };
-        if self.live()?.is_some() {
-            return Ok(()); // somebody else was first
-        }
         let path = self.dir.join(names::LINK);
-        match bpffs::unlink(&path) {
-            Ok(()) => {}
+        match Link::open(&path) {
+            Ok(link) if link.info()?.is_alive_on(self.netns.inode()) => return Ok(false),
+            // Only what was seen to be dead is taken away.
+            Ok(_) => bpffs::unlink(&path)?,
             Err(error) if error.errno() == Errno::NOENT => {}
             Err(error) => return Err(error.into()),
         }
@@ -200,7 +138,7 @@ impl State {
         bpffs::pin(link.as_fd(), &path)?;
         building.commit();
         self.hint(building.id);
-        Ok(())
+        Ok(true)
     }
 
     /// Points `current` at a generation. A hint: the link decides, so that failing here loses nothing.
@@ -213,26 +151,175 @@ impl State {
     }
 
     /// What the interfaces that a policy names are in the namespace.
-    pub(crate) fn interfaces(&self, policy: &Policy) -> Result<BTreeMap<Interface, u32>, Error> {
+    ///
+    /// One that is gone keeps the number that it was applied with: what is applied can still be changed, and `status`
+    /// says that it is gone. A name that is new must be there.
+    fn interfaces(
+        &self,
+        policy: &Policy,
+        applied: &BTreeMap<Interface, u32>,
+    ) -> Result<BTreeMap<Interface, u32>, Error> {
         if policy.interfaces().is_empty() {
             return Ok(BTreeMap::new());
         }
         self.netns.run(|| {
-            policy
-                .interfaces()
-                .iter()
-                .map(|name| match index_of(name)? {
-                    Some(index) => Ok((name.clone(), index)),
-                    None => Err(Error::Interface { interface: name.clone(), netns: self.netns.describe().to_owned() }),
-                })
-                .collect()
+            let mut interfaces = BTreeMap::new();
+            for name in policy.interfaces() {
+                let index = interface::index_of(name.as_ref())?.or_else(|| applied.get(name).copied());
+                let unknown = || Error::Interface { interface: name.clone(), netns: self.netns.describe().to_owned() };
+                interfaces.insert(name.clone(), index.ok_or_else(unknown)?);
+            }
+            Ok(interfaces)
         })?
     }
 }
 
-/// Compiles, and keeps the last result: a commit that lost a race needs it again.
-struct Compiler<'a> {
+/// One command's way to a commit.
+struct Writer<'a> {
     state: &'a State,
+    compiler: Compiler,
+    deadline: Deadline,
+    /// Whether it was we who attached the empty policy.
+    made: bool,
+}
+
+/// What became of an attempt.
+struct Attempt {
+    committed: Committed,
+    /// Labels that were let go as empty, and were not when the commit was made.
+    rescued: Option<Rescued>,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, placements: &[Placement], edit: &mut EditFn<'_>) -> Result<Committed, Error> {
+        let Attempt { committed, mut rescued } = self.until_done(placements, edit, None)?;
+        while let Some(labels) = rescued {
+            // Somebody registered a socket under a label between our look at it and the commit. It was told that this
+            // is done, so it has to be: its map is still in the generation before.
+            let keep = &mut |current: &Current<'_>| Ok(current.policy.clone());
+            rescued = self.until_done(&[], keep, Some(&labels))?.rescued;
+        }
+        Ok(committed)
+    }
+
+    /// Starts over for as long as others are faster.
+    fn until_done(
+        &mut self,
+        placements: &[Placement],
+        edit: &mut EditFn<'_>,
+        rescued: Option<&Rescued>,
+    ) -> Result<Attempt, Error> {
+        loop {
+            match self.attempt(placements, edit, rescued) {
+                Ok(attempt) => return Ok(attempt),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Missing { generation, what })
+                    if self.state.live()?.is_some_and(|live| live.id == generation) =>
+                {
+                    return Err(Error::Damaged { path: self.state.generation_dir(generation), what });
+                }
+                Err(Stop::Redo | Stop::Missing { .. }) => {}
+            }
+            if self.deadline.passed() {
+                let netns = self.state.netns.describe().to_owned();
+                return Err(Error::Contended { netns, seconds: self.deadline.seconds() });
+            }
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        placements: &[Placement],
+        edit: &mut EditFn<'_>,
+        rescued: Option<&Rescued>,
+    ) -> Result<Attempt, Stop> {
+        let state = self.state;
+        let Some(base) = state.generation()? else {
+            // Ask first: what is refused must not leave even an empty policy behind.
+            let none = Policy::default();
+            let wanted = edit(&Current { policy: &none, labels: &BTreeSet::new() })?;
+            let interfaces = state.interfaces(&wanted, &BTreeMap::new())?;
+            self.compiler.compile(wanted, interfaces)?;
+            self.made |= state.first()?;
+            return Err(Stop::Redo);
+        };
+        let applied = without_the_dead(&base.record.policy)?;
+        let policy = edit(&Current { policy: &applied, labels: &base.record.labels })?;
+
+        let mut labels: BTreeSet<Label> = policy.labels().iter().cloned().collect();
+        labels.extend(placements.iter().map(|placement| placement.label.clone()));
+        labels.extend(rescued.into_iter().flat_map(|rescued| rescued.labels.iter().cloned()));
+        let mut dropped = Vec::new();
+        for label in &base.record.labels {
+            if labels.contains(label) {
+                continue;
+            }
+            if occupied(&carried(&base, label)?)? {
+                labels.insert(label.clone());
+            } else {
+                dropped.push(label);
+            }
+        }
+        let interfaces = state.interfaces(&policy, &base.record.interfaces)?;
+        let same = same_policy(&base.record.policy, &policy)
+            && labels.is_subset(&base.record.labels)
+            && interfaces == base.record.interfaces;
+        if same {
+            for placement in placements {
+                placement.put(&carried(&base, &placement.label)?)?;
+            }
+            // A registration is in all generations at once; only a label that went meanwhile loses it.
+            let still = state.live()?.is_some_and(|live| live.id == base.live.id);
+            return if still || placements.is_empty() {
+                Ok(Attempt { committed: Committed::Unchanged { id: base.live.id }, rescued: None })
+            } else {
+                Err(Stop::Redo)
+            };
+        }
+        let done = self.compiler.compile(policy, interfaces)?;
+        let plan = Plan {
+            policy: &done.policy,
+            interfaces: &done.interfaces,
+            compiled: &done.compiled,
+            labels: &labels,
+            placements,
+            rescued,
+        };
+        let mut building = build(state, Some(&base), &plan)?;
+        // Kept from sweepers until we know that nobody registered under what it alone still has.
+        let kept = if dropped.is_empty() {
+            None
+        } else {
+            match lock::attempt(&base.live.dir)? {
+                lock::Attempt::Got(locked) => Some(locked),
+                lock::Attempt::Busy(_) | lock::Attempt::Gone => return Err(Stop::Redo),
+            }
+        };
+        for placement in placements.iter().filter(|placement| base.record.labels.contains(&placement.label)) {
+            placement.put(&carried(&base, &placement.label)?)?;
+        }
+        state.switch(&base, &mut building)?;
+        let committed = Committed::Generation { id: building.id, parent: base.live.id };
+        let mut late = BTreeSet::new();
+        for label in dropped {
+            if occupied(&carried(&base, label)?)? {
+                late.insert(label.clone());
+            }
+        }
+        let rescued = kept.filter(|_| !late.is_empty()).map(|dir| Rescued { dir, labels: late });
+        Ok(Attempt { committed, rescued })
+    }
+}
+
+/// The map of a label that a generation has.
+fn carried(base: &Generation, label: &Label) -> Result<Sockmap, Stop> {
+    let missing = || Stop::Missing { generation: base.live.id, what: format!("label {label} has no map") };
+    base.live.label(label)?.ok_or_else(missing)
+}
+
+/// Compiles, and keeps the last result: a commit that lost a race needs it again.
+#[derive(Default)]
+struct Compiler {
     last: Option<Done>,
 }
 
@@ -242,9 +329,8 @@ struct Done {
     compiled: Compiled,
 }
 
-impl Compiler<'_> {
-    fn compile(&mut self, policy: Policy) -> Result<&Done, Stop> {
-        let interfaces = self.state.interfaces(&policy)?;
+impl Compiler {
+    fn compile(&mut self, policy: Policy, interfaces: BTreeMap<Interface, u32>) -> Result<&Done, Stop> {
         let reusable = self.last.as_ref().is_some_and(|done| done.policy == policy && done.interfaces == interfaces);
         if !reusable {
             let options = Options { interfaces: interfaces.clone(), cpus: possible_cpus()?, strategy: None };
@@ -255,11 +341,6 @@ impl Compiler<'_> {
     }
 }
 
-fn index_of(name: &Interface) -> Result<Option<u32>, Error> {
-    let name: &str = name.as_ref();
-    Ok(interface::index_of(name)?)
-}
-
 /// The same bindings for the same owners, wherever they came from.
 fn same_policy(a: &Policy, b: &Policy) -> bool {
     a.len() == b.len() && a.entries().iter().zip(b.entries()).all(|(a, b)| a.binding == b.binding && a.owner == b.owner)
@@ -267,7 +348,12 @@ fn same_policy(a: &Policy, b: &Policy) -> bool {
 
 /// Whether the `run` that a binding belongs to is still there.
 pub fn is_alive(owner: Owner) -> bool {
-    Process::open(owner.pid).and_then(|process| process.start_time()).is_ok_and(|start| start == owner.start)
+    match Process::open(owner.pid).and_then(|process| process.start_time()) {
+        Ok(start) => start == owner.start,
+        Err(ProcessError::Gone { .. } | ProcessError::Thread { .. }) => false,
+        // What can't be looked at just now is not dead.
+        Err(_) => true,
+    }
 }
 
 /// What is applied, less the bindings of a `run` that is no more.

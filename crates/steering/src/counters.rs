@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use sklookup_compiler::{Counters, Counts, HitsLayout};
-use sklookup_kernel::{Map, membarrier_global};
+use sklookup_kernel::{Map, grace_period};
 use sklookup_policy::Policy;
 
 use crate::error::Error;
@@ -48,7 +48,7 @@ pub(crate) fn carry(state: &State, base: &Generation, policy: &Policy) -> Result
     let mut before = read_base(base)?;
     if base.record.parent != 0 {
         // Whoever was inside the parent's program when the base replaced it has left it: its counts are final.
-        membarrier_global()?;
+        grace_period()?;
         add_parent(state, &base.record, &mut before)?;
     }
     // Most generations of a quiet policy have nothing to carry, and then bindings need not be matched.

@@ -111,13 +111,13 @@ impl Search {
         Ok(search)
     }
 
-    /// Looks at sockets that we were given.
+    /// Looks at sockets that we were given, each with the number of its fd.
     ///
     /// # Errors
     /// One could not be inspected.
-    pub fn given(fds: Vec<OwnedFd>, first: u32, netns: &Netns) -> Result<Search, Error> {
+    pub fn given(fds: impl IntoIterator<Item = (u32, OwnedFd)>, netns: &Netns) -> Result<Search, Error> {
         let mut search = Search::default();
-        for (number, fd) in (first..).zip(fds) {
+        for (number, fd) in fds {
             search.add(fd, Some((std::process::id(), number)), netns)?;
         }
         Ok(search)

@@ -24,7 +24,12 @@ impl State {
     pub fn review(&self, old: &Policy, new: &Policy, replaces: bool, mine: &[u64]) -> Result<Vec<Catch>, Error> {
         let mut world = self.world()?;
         world.registered = self.cookies()?.into_iter().chain(mine.iter().copied()).collect();
-        let catches = safety::review(old, new, &world, replaces);
+        let mut catches = safety::review(old, new, &world, replaces);
+        if replaces && new.is_empty() && old.is_empty() && self.live()?.is_none() {
+            // Nothing would be lost, but nobody wants this: an empty file is a mistake of whoever made it.
+            let message = "the policy has no bindings, and nothing is applied".to_owned();
+            catches.push(Catch { hazard: Hazard::Empty, message, help: None });
+        }
         if !catches.iter().any(|catch| catch.hazard == Hazard::Takeover) {
             return Ok(catches);
         }

@@ -67,6 +67,13 @@ impl Placement {
         self.members.iter().filter(move |member| member.protocol == protocol && member.families.contains(&family))
     }
 
+    /// Whether the slots of its protocols and families hold its sockets and no others. One that has closed is in no slot.
+    fn is_in(&self, map: &Sockmap) -> Result<bool, Error> {
+        let own: Vec<u64> = self.members.iter().map(|member| member.cookie).collect();
+        let touched = |slot: &Registered| self.of((slot.family, slot.protocol)).next().is_some();
+        Ok(registered(map)?.iter().filter(|slot| touched(slot)).all(|slot| own.contains(&slot.cookie)))
+    }
+
     /// Puts the sockets in, in place of those of the same protocol and family. Each slot changes at once, the first
     /// one first, so that no packet finds the label empty in between.
     pub(crate) fn put(&self, map: &Sockmap) -> Result<(), Error> {
@@ -85,6 +92,9 @@ impl Placement {
         Ok(())
     }
 }
+
+/// How often a registration that another one got in the way of is tried.
+const ROUNDS: usize = 16;
 
 /// The slots of a label that hold a socket, in the order in which they are tried.
 pub(crate) fn registered(map: &Sockmap) -> Result<Vec<Registered>, Error> {
@@ -130,7 +140,13 @@ impl State {
     pub fn register(&self, placement: Placement) -> Result<(), Error> {
         let open = || self.read(|live| live.label(&placement.label)).map(Option::flatten);
         while let Some(map) = open()? {
-            placement.put(&map)?;
+            // Two at once could leave some sockets of each: whoever finds the other's in between puts its own again.
+            for _ in 0..ROUNDS {
+                placement.put(&map)?;
+                if placement.is_in(&map)? {
+                    break;
+                }
+            }
             // Removed and made again meanwhile, the label is another map.
             if open()?.is_some_and(|now| now.id() == map.id()) {
                 return Ok(());
@@ -173,15 +189,23 @@ impl State {
     /// # Errors
     /// [`Error::NotLoaded`], [`Error::NoLabel`], or a call that failed.
     pub fn unregister(&self, label: &Label, meant: &dyn Fn(&Registered) -> bool) -> Result<usize, Error> {
-        let Some(map) = self.read(|live| live.label(label))? else {
-            return Err(Error::NotLoaded { netns: self.netns().describe().to_owned() });
+        let open = || {
+            let map = self.read(|live| live.label(label))?;
+            map.ok_or_else(|| Error::NotLoaded { netns: self.netns().describe().to_owned() })
         };
-        let Some(map) = map else { return Err(Error::NoLabel { label: label.clone() }) };
+        let mut map = open()?.ok_or_else(|| Error::NoLabel { label: label.clone() })?;
         let mut emptied = 0;
-        for slot in registered(&map)?.iter().filter(|slot| meant(slot)) {
-            let index = label_map::slot(slot.family, slot.protocol, slot.member);
-            emptied += usize::from(map.remove(index)?);
+        loop {
+            for slot in registered(&map)?.iter().filter(|slot| meant(slot)) {
+                let index = label_map::slot(slot.family, slot.protocol, slot.member);
+                emptied += usize::from(map.remove(index)?);
+            }
+            // Removed and made again meanwhile, the label is another map.
+            match open() {
+                Ok(Some(now)) if now.id() != map.id() => map = now,
+                Ok(_) | Err(Error::NotLoaded { .. }) => return Ok(emptied),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(emptied)
     }
 }

@@ -1,7 +1,7 @@
 //! The safety catches: what a new policy would take away from somebody.
 //!
-//! Each can be overridden by name, and says what it protects. Only what changes is looked at: a binding that is applied
-//! already was agreed to when it was.
+//! Each can be overridden by name, and says what it protects. Only what changes is looked at: what the applied policy
+//! takes already was agreed to when it was applied.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -112,6 +112,9 @@ pub struct World {
 /// How many catches of one kind are spelled out; the rest is counted.
 const SHOWN: usize = 5;
 
+/// For how many of the bindings that touch a listener it is tried who wins: each try reads the whole policy.
+const TRIED: usize = 100;
+
 /// All catches that `new` closes, given that `old` is applied.
 ///
 /// `replaces` says whether `new` was given as a whole (`apply`) and not made by adding and removing a binding.
@@ -120,15 +123,19 @@ pub fn review(old: &Policy, new: &Policy, world: &World, replaces: bool) -> Vec<
     if replaces {
         size(old, new, &mut catches);
     }
-    let applied: HashSet<&Binding> = old.entries().iter().map(|entry| &entry.binding).collect();
-    let added: Vec<&Binding> =
-        new.entries().iter().map(|entry| &entry.binding).filter(|binding| !applied.contains(binding)).collect();
-    ssh(&applied, new, world, &mut catches);
+    let added = only_in(new, old);
+    ssh(old, new, world, &mut catches);
     some(Hazard::NotLocal, not_local(&added, world), &mut catches);
-    some(Hazard::Takeover, takeover(&added, new, world), &mut catches);
+    some(Hazard::Takeover, takeover(old, new, world), &mut catches);
     some(Hazard::Ephemeral, ephemeral(&added, world), &mut catches);
     catches.sort_by_key(|catch| catch.hazard);
     catches
+}
+
+/// The bindings of one policy that another has not.
+fn only_in<'a>(policy: &'a Policy, other: &Policy) -> Vec<&'a Binding> {
+    let others: HashSet<&Binding> = other.entries().iter().map(|entry| &entry.binding).collect();
+    policy.entries().iter().map(|entry| &entry.binding).filter(|binding| !others.contains(binding)).collect()
 }
 
 /// Keeps the first few of a kind and counts the rest.
@@ -142,8 +149,12 @@ fn some(hazard: Hazard, mut found: Vec<Catch>, catches: &mut Vec<Catch>) {
 }
 
 fn size(old: &Policy, new: &Policy, catches: &mut Vec<Catch>) {
-    let (before, after) = (old.entries().len(), new.entries().len());
-    if after == 0 {
+    // What a living `run` added comes and goes with it: it is neither kept nor dropped by a policy.
+    fn lasting(policy: &Policy) -> impl Iterator<Item = &Binding> {
+        policy.entries().iter().filter(|entry| entry.owner.is_none()).map(|entry| &entry.binding)
+    }
+    let (before, after) = (lasting(old).count(), lasting(new).count());
+    if after == 0 && before > 0 {
         catches.push(Catch {
             hazard: Hazard::Empty,
             message: format!("the policy has no bindings; {before} are applied and would go"),
@@ -151,8 +162,8 @@ fn size(old: &Policy, new: &Policy, catches: &mut Vec<Catch>) {
         });
         return;
     }
-    let kept: HashSet<&Binding> = new.entries().iter().map(|entry| &entry.binding).collect();
-    let gone = old.entries().iter().filter(|entry| !kept.contains(&entry.binding)).count();
+    let kept: HashSet<&Binding> = lasting(new).collect();
+    let gone = lasting(old).filter(|binding| !kept.contains(binding)).count();
     if gone * 2 > before {
         catches.push(Catch {
             hazard: Hazard::Shrink,
@@ -162,10 +173,10 @@ fn size(old: &Policy, new: &Policy, catches: &mut Vec<Catch>) {
     }
 }
 
-fn ssh(applied: &HashSet<&Binding>, new: &Policy, world: &World, catches: &mut Vec<Catch>) {
+fn ssh(old: &Policy, new: &Policy, world: &World, catches: &mut Vec<Catch>) {
     for &(remote, local) in &world.ssh {
         let Some(binding) = taker(new, Protocol::Tcp, remote, local) else { continue };
-        if applied.contains(binding) {
+        if taker(old, Protocol::Tcp, remote, local).is_some() {
             continue;
         }
         catches.push(Catch {
@@ -222,19 +233,23 @@ fn covered(aggregated: &[IpNet], prefix: &IpNet) -> bool {
     after.checked_sub(1).is_some_and(|before| aggregated[before].contains(prefix))
 }
 
-fn takeover(added: &[&Binding], new: &Policy, world: &World) -> Vec<Catch> {
+fn takeover(old: &Policy, new: &Policy, world: &World) -> Vec<Catch> {
+    // A binding that comes takes packets, and so does a carve-out that goes.
+    let added = only_in(new, old);
+    let removed = only_in(old, new).into_iter().filter(|binding| binding.outcome == Outcome::Pass);
+    let touched: Vec<&Binding> = added.into_iter().filter(|binding| binding.outcome != Outcome::Pass).chain(removed).collect();
     let mut catches = Vec::new();
     for listener in world.listeners.iter().filter(|listener| !world.registered.contains(&listener.cookie)) {
-        let taken = added.iter().filter(|binding| touches(binding, listener)).take(1000).find_map(|binding| {
+        let taken = touched.iter().filter(|binding| touches(binding, listener)).take(TRIED).find_map(|binding| {
             let ip = if listener.address.ip().is_unspecified() {
                 binding.destination.network()
             } else {
                 listener.address.ip()
             };
-            let source = binding.source.map_or_else(|| any_source(ip), |source| source.network());
+            let source = SocketAddr::new(binding.source.map_or_else(|| any_source(ip), |source| source.network()), 1024);
             let destination = SocketAddr::new(ip, listener.address.port());
-            let winner = taker(new, listener.protocol, SocketAddr::new(source, 1024), destination)?;
-            added.contains(&winner).then_some((winner, destination))
+            let winner = taker(new, listener.protocol, source, destination)?;
+            taker(old, listener.protocol, source, destination).is_none().then_some((winner, destination))
         });
         if let Some((binding, destination)) = taken {
             catches.push(Catch {
@@ -255,8 +270,7 @@ fn touches(binding: &Binding, listener: &Listener) -> bool {
     let address = listener.address.ip();
     let family = binding.destination.network().is_ipv6() == address.is_ipv6()
         || (address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && listener.dual_stack);
-    binding.outcome != Outcome::Pass
-        && binding.protocol == listener.protocol
+    binding.protocol == listener.protocol
         && binding.ports.contains(listener.address.port())
         && family
         && (address.is_unspecified() || binding.destination.contains(&address))
@@ -352,6 +366,32 @@ mod tests {
         assert_eq!(hazards(&[], &["web tcp 192.0.2.7 1-1000 dev eth0"], &world, false), [Hazard::Ssh]);
         assert_eq!(hazards(&[], &["web tcp 192.0.2.7 1-1000", "pass tcp 192.0.2.7 22"], &world, false), []);
         assert_eq!(hazards(&["web tcp 192.0.2.7 1-1000"], &["web tcp 192.0.2.7 1-1000"], &world, true), []);
+    }
+
+    #[test]
+    fn a_carve_out_that_goes_is_caught_like_a_binding_that_comes() {
+        let all = ["web tcp 192.0.2.7 1-1000", "pass tcp 192.0.2.7 22", "pass tcp 192.0.2.7 80"];
+        let mut world = World {
+            ssh: vec![("198.51.100.9:4000".parse().unwrap(), "192.0.2.7:22".parse().unwrap())],
+            ..world()
+        };
+        assert_eq!(hazards(&all, &[all[0], all[2]], &world, false), [Hazard::Ssh]);
+        world.listeners = vec![listener(Protocol::Tcp, "192.0.2.7:80")];
+        assert_eq!(hazards(&all, &all[..2], &world, false), [Hazard::Takeover]);
+        assert_eq!(hazards(&all, &all, &world, true), []);
+    }
+
+    #[test]
+    fn what_a_living_run_added_is_not_counted_among_what_goes() {
+        let mut entries = parse_binding("web tcp 192.0.2.7 1", Origin::Command("test".into())).unwrap();
+        let mut run = parse_binding("run tcp 192.0.2.7 2,3,4", Origin::Command("run".into())).unwrap();
+        run.iter_mut().for_each(|entry| entry.owner = Some(sklookup_policy::Owner { pid: 1, start: 1 }));
+        let only_run = Policy::new(run.clone()).unwrap();
+        entries.extend(run);
+        let both = Policy::new(entries).unwrap();
+        let catches = review(&both, &only_run, &world(), true);
+        assert_eq!(catches.iter().map(|catch| catch.hazard).collect::<Vec<_>>(), [Hazard::Empty]);
+        assert_eq!(review(&only_run, &only_run, &world(), true), []);
     }
 
     #[test]

@@ -64,10 +64,14 @@ impl State {
     /// # Errors
     /// As [`State::unload`].
     pub fn unload_if_idle(&self) -> Result<bool, Error> {
+        // Read before the lock is taken: a policy may take its time.
+        let Some(generation) = self.generation()? else { return Ok(false) };
+        if !generation.record.policy.is_empty() {
+            return Ok(false);
+        }
         self.unload_if(|state| {
-            let Some(generation) = state.generation()? else { return Ok(true) };
-            if !generation.record.policy.is_empty() {
-                return Ok(false);
+            if state.live()?.is_none_or(|live| live.id != generation.live.id) {
+                return Ok(false); // somebody has use for it
             }
             for label in &generation.record.labels {
                 if generation.live.label(label)?.map_or(Ok(false), |map| occupied(&map))? {
@@ -107,10 +111,18 @@ impl State {
     }
 }
 
-/// Whether the state in a directory belongs to a namespace that is gone.
+/// Whether nothing is attached by the state in a directory: its namespace is gone, or its writer died on the way.
+///
+/// A writer that is at work there is not harmed: it holds the lock of its own generation, or finds the directory gone
+/// and starts over.
 fn is_dead(dir: &Path) -> bool {
-    bpffs::status(dir).is_ok_and(|status| status.kind == Kind::Directory && status.uid == effective_uid())
-        && Link::open(&dir.join(names::LINK)).and_then(|link| link.info()).is_ok_and(|info| info.netns_inode == 0)
+    if !bpffs::status(dir).is_ok_and(|status| status.kind == Kind::Directory && status.uid == effective_uid()) {
+        return false;
+    }
+    match Link::open(&dir.join(names::LINK)) {
+        Ok(link) => link.info().is_ok_and(|info| info.netns_inode == 0),
+        Err(error) => error.errno() == Errno::NOENT,
+    }
 }
 
 fn clear_dead(dir: &Path) -> Result<(), Error> {
@@ -124,9 +136,6 @@ fn clear_dead(dir: &Path) -> Result<(), Error> {
 
 /// Empties a state directory that is locked and whose link is dead, and removes it unless a writer is at work in it.
 fn clear(dir: &Path) -> Result<(), Error> {
-    for name in [names::LINK, names::CURRENT, names::NEXT] {
-        gone(bpffs::unlink(&dir.join(name)))?;
-    }
     for name in names_in(dir)? {
         if generation_id(&name).is_none() {
             continue;
@@ -135,6 +144,10 @@ fn clear(dir: &Path) -> Result<(), Error> {
         if let Attempt::Got(_locked) = lock::attempt(&path)? {
             remove_generation(&path);
         }
+    }
+    // The link last: while it is there, a command that finds us killed knows what this is.
+    for name in [names::CURRENT, names::NEXT, names::LINK] {
+        gone(bpffs::unlink(&dir.join(name)))?;
     }
     match bpffs::rmdir(dir) {
         Err(error) if matches!(error.errno(), Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
