@@ -13,6 +13,7 @@ use crate::netlink::{Netlink, Writer, attributes, flag};
 pub const LOOPBACK: u32 = 1;
 
 const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
@@ -99,6 +100,14 @@ pub fn add_veth(name: &str, peer: &str) -> Result<(u32, u32)> {
         .finish();
     change(RTM_NEWLINK, flag::CREATE | flag::EXCL, &payload, || format!("interfaces {name} and {peer}"))?;
     Ok((made(name)?, made(peer)?))
+}
+
+/// Removes an interface; of a pair of veths, both.
+pub fn remove(index: u32) -> Result<()> {
+    let head = LinkHead { index, ..LinkHead::new_zeroed() };
+    open()
+        .and_then(|mut netlink| netlink.change(RTM_DELLINK, 0, head.as_bytes()))
+        .map_err(|errno| Error::new("RTM_DELLINK", format!("interface {index}"), errno))
 }
 
 /// The index of an interface that was made just now.

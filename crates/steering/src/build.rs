@@ -59,10 +59,7 @@ pub(crate) enum Stop {
     /// What it builds on was replaced meanwhile: start over.
     Redo,
     /// Something of this generation is not there: it was replaced and swept, or is damaged.
-    Missing {
-        generation: u32,
-        what: String,
-    },
+    Missing { generation: u32, what: String },
     /// It can't be made.
     Failed(Error),
 }

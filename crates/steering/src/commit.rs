@@ -60,12 +60,8 @@ impl State {
     /// # Errors
     /// What `edit` refuses, a conflict, a call that failed; nothing has changed then.
     pub fn commit(&self, placements: &[Placement], edit: &mut EditFn<'_>) -> Result<Committed, Error> {
-        let mut writer = Writer {
-            state: self,
-            compiler: Compiler::default(),
-            deadline: Deadline::after(PERSISTENCE),
-            made: false,
-        };
+        let mut writer =
+            Writer { state: self, compiler: Compiler::default(), deadline: Deadline::after(PERSISTENCE), made: false };
         let result = writer.write(placements, edit);
         if result.is_err() && writer.made {
             // The empty policy was attached for this command alone.

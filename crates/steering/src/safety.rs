@@ -237,7 +237,8 @@ fn takeover(old: &Policy, new: &Policy, world: &World) -> Vec<Catch> {
     // A binding that comes takes packets, and so does a carve-out that goes.
     let added = only_in(new, old);
     let removed = only_in(old, new).into_iter().filter(|binding| binding.outcome == Outcome::Pass);
-    let touched: Vec<&Binding> = added.into_iter().filter(|binding| binding.outcome != Outcome::Pass).chain(removed).collect();
+    let touched: Vec<&Binding> =
+        added.into_iter().filter(|binding| binding.outcome != Outcome::Pass).chain(removed).collect();
     let mut catches = Vec::new();
     for listener in world.listeners.iter().filter(|listener| !world.registered.contains(&listener.cookie)) {
         let taken = touched.iter().filter(|binding| touches(binding, listener)).take(TRIED).find_map(|binding| {
@@ -246,7 +247,8 @@ fn takeover(old: &Policy, new: &Policy, world: &World) -> Vec<Catch> {
             } else {
                 listener.address.ip()
             };
-            let source = SocketAddr::new(binding.source.map_or_else(|| any_source(ip), |source| source.network()), 1024);
+            let source =
+                SocketAddr::new(binding.source.map_or_else(|| any_source(ip), |source| source.network()), 1024);
             let destination = SocketAddr::new(ip, listener.address.port());
             let winner = taker(new, listener.protocol, source, destination)?;
             taker(old, listener.protocol, source, destination).is_none().then_some((winner, destination))
@@ -371,10 +373,8 @@ mod tests {
     #[test]
     fn a_carve_out_that_goes_is_caught_like_a_binding_that_comes() {
         let all = ["web tcp 192.0.2.7 1-1000", "pass tcp 192.0.2.7 22", "pass tcp 192.0.2.7 80"];
-        let mut world = World {
-            ssh: vec![("198.51.100.9:4000".parse().unwrap(), "192.0.2.7:22".parse().unwrap())],
-            ..world()
-        };
+        let mut world =
+            World { ssh: vec![("198.51.100.9:4000".parse().unwrap(), "192.0.2.7:22".parse().unwrap())], ..world() };
         assert_eq!(hazards(&all, &[all[0], all[2]], &world, false), [Hazard::Ssh]);
         world.listeners = vec![listener(Protocol::Tcp, "192.0.2.7:80")];
         assert_eq!(hazards(&all, &all[..2], &world, false), [Hazard::Takeover]);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use sklookup_kernel::{Netns, Sandbox};
+use sklookup_kernel::{Netns, Sandbox, interface};
 use sklookup_steering::{Committed, Error};
 use sklookup_testbed::{Trial, kernel_trial};
 
@@ -21,6 +21,10 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("unload_and_bind_at_once_leave_all_or_nothing", unload_against_bind),
         kernel_trial("no_connection_is_refused_while_policies_are_swapped", swap_under_load),
         kernel_trial("an_interface_that_is_not_there_is_an_error_and_nothing_is_applied", no_interface),
+        kernel_trial("what_is_applied_can_be_changed_though_its_interface_is_gone", interface_gone),
+        kernel_trial("a_first_command_that_fails_leaves_nothing", failing_first),
+        kernel_trial("state_that_its_writer_left_half_made_is_swept_with_its_namespace", half_made),
+        kernel_trial("a_label_whose_map_is_missing_is_damage_and_not_contention", missing_map),
         kernel_trial("a_namespace_reborn_under_the_same_inode_is_not_taken_for_the_old_one", reborn),
     ]
 }
@@ -218,6 +222,56 @@ fn no_interface(sandbox: &Sandbox) {
     assert!(state.generation().unwrap().is_none());
     apply(&state, &["web tcp 127.7.0.0/16 80 dev lo"]).unwrap();
     assert_eq!(state.generation().unwrap().unwrap().record.interfaces.values().collect::<Vec<_>>(), [&1]);
+}
+
+fn interface_gone(sandbox: &Sandbox) {
+    let state = state(sandbox);
+    let (v0, _) = interface::add_veth("v0", "v1").unwrap();
+    apply(&state, &["web tcp 127.7.0.0/16 80 dev v0"]).unwrap();
+    interface::remove(v0).unwrap();
+    bind(&state, &["other tcp 127.9.0.0/16 80"]).unwrap();
+    assert_eq!(applied(&state).len(), 2);
+    let error = bind(&state, &["web tcp 127.7.0.0/16 81 dev v7"]).unwrap_err();
+    assert!(error.to_string().contains("v7"), "{error}");
+}
+
+fn failing_first(sandbox: &Sandbox) {
+    let state = state(sandbox);
+    let mut asked = 0;
+    let failed = state.commit(&[], &mut |current| {
+        asked += 1;
+        // Asked for the second time, the empty policy is attached.
+        if asked == 2 { Err(Error::Refused("no".to_owned())) } else { Ok(current.policy.clone()) }
+    });
+    // An empty policy needs no second look; whatever came of it, an error leaves nothing.
+    if failed.is_err() {
+        assert_eq!(attached(), []);
+        assert_eq!(names(&sandbox.bpffs), Vec::<String>::new());
+    }
+    assert!(failed.is_err(), "asked {asked} times");
+}
+
+fn half_made(sandbox: &Sandbox) {
+    let gone = Netns::new_private().unwrap();
+    let half = sklookup_steering::State::new(&sandbox.bpffs, gone).unwrap();
+    apply(&half, &["web tcp 127.7.0.0/16 80"]).unwrap();
+    let dir = half.dir().to_owned();
+    // As an unload leaves it that is killed after the link.
+    sklookup_kernel::bpffs::unlink(&dir.join("link")).unwrap();
+    drop(half);
+    bind(&state(sandbox), &["web tcp 127.7.0.0/16 80"]).unwrap();
+    assert!(!dir.exists(), "{:?}", names(&dir));
+}
+
+fn missing_map(sandbox: &Sandbox) {
+    let state = state(sandbox);
+    apply(&state, &["web tcp 127.7.0.0/16 80"]).unwrap();
+    let live = state.generation().unwrap().unwrap().live;
+    sklookup_kernel::bpffs::unlink(&live.dir.join("labels/web")).unwrap();
+    let error = bind(&state, &["web tcp 127.7.0.0/16 81"]).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    state.unload().unwrap();
+    bind(&state, &["web tcp 127.7.0.0/16 81"]).unwrap();
 }
 
 fn reborn(sandbox: &Sandbox) {

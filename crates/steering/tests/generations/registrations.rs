@@ -19,6 +19,8 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("a_closed_socket_makes_its_label_empty_and_when_empty_decides", closed_socket),
         kernel_trial("unregistering_a_socket_that_has_closed_is_done", unregister_closed),
         kernel_trial("unregistering_under_a_label_that_nobody_has_says_so", unregister_unknown),
+        kernel_trial("a_registration_is_never_lost_to_a_commit_that_lets_its_label_go", against_commits),
+        kernel_trial("of_two_registrations_at_once_one_wins_whole", two_at_once),
         kernel_trial("tcp_and_udp_of_one_label_are_apart", protocols_apart),
         kernel_trial("ten_thousand_labels_come_and_go_without_filling_anything", label_churn),
     ]
@@ -154,6 +156,49 @@ fn unregister_unknown(sandbox: &Sandbox) {
     assert!(matches!(state.unregister(&label("web"), &|_| true), Err(Error::NotLoaded { .. })));
     bind(&state, &["web tcp 127.7.0.0/16 80"]).unwrap();
     assert!(matches!(state.unregister(&label("other"), &|_| true), Err(Error::NoLabel { .. })));
+}
+
+fn against_commits(sandbox: &Sandbox) {
+    const ROUNDS: usize = 40;
+    let state = state(sandbox);
+    for round in 0..ROUNDS {
+        // The label is there and empty, and no binding names it any more.
+        apply(&state, &["web tcp 127.7.0.0/16 80"]).unwrap();
+        let server = Server::new("127.0.0.1");
+        std::thread::scope(|scope| {
+            let (netns, bpffs) = (sklookup_kernel::Netns::current().unwrap(), &sandbox.bpffs);
+            scope.spawn(move || {
+                let state = sklookup_steering::State::new(bpffs, netns).unwrap();
+                apply(&state, &["other tcp 127.9.0.0/16 80"]).unwrap();
+            });
+            // At another moment of the commit each time.
+            for _ in 0..round {
+                state.generation().unwrap();
+            }
+            register(&state, "web", vec![server.fd()]).unwrap();
+        });
+        let live = state.generation().unwrap().unwrap().live;
+        assert_eq!(live.registered(&label("web")).unwrap().len(), 1, "round {round}");
+    }
+}
+
+fn two_at_once(sandbox: &Sandbox) {
+    let state = state(sandbox);
+    bind(&state, &["web tcp 127.7.0.0/16 80"]).unwrap();
+    for round in 0..100 {
+        let (many, one) = (group(12), Server::new("127.0.0.1"));
+        std::thread::scope(|scope| {
+            let (netns, bpffs, many) = (sklookup_kernel::Netns::current().unwrap(), &sandbox.bpffs, &many);
+            scope.spawn(move || {
+                let state = sklookup_steering::State::new(bpffs, netns).unwrap();
+                let fds = many.iter().map(|member| member.try_clone().unwrap().into()).collect();
+                register(&state, "web", fds).unwrap();
+            });
+            register(&state, "web", vec![one.fd()]).unwrap();
+        });
+        let slots = state.generation().unwrap().unwrap().live.registered(&label("web")).unwrap().len();
+        assert!(slots == 1 || slots == 12, "round {round}: {slots} slots are taken");
+    }
 }
 
 fn protocols_apart(sandbox: &Sandbox) {
