@@ -27,7 +27,8 @@ pub fn grace_period() -> Result<()> {
 /// An update of a map of maps returns when no program can still see the old inner map.
 fn change_map_of_maps() -> Result<()> {
     let inner = MapSpec::new("grace_inner", MapType::Array, 4, 4, 1);
-    let outer = MapSpec { inner: Some(Box::new(inner.clone())), ..MapSpec::new("grace", MapType::ArrayOfMaps, 4, 4, 1) };
+    let outer =
+        MapSpec { inner: Some(Box::new(inner.clone())), ..MapSpec::new("grace", MapType::ArrayOfMaps, 4, 4, 1) };
     let (inner, outer) = (Map::create(&inner)?, Map::create(&outer)?);
     outer.fill_maps(&[inner.as_fd()])
 }
