@@ -70,10 +70,12 @@ pub enum Command {
     /// List bindings
     List(List),
     /// Print the applied policy as a policy file
+    #[command(after_help = EXPORT_HELP)]
     Export,
     /// Take steering away from the namespace
     Unload(Unload),
     /// Say whether steering can work here, and what to mend
+    #[command(after_help = DOCTOR_HELP)]
     Doctor,
     /// Print completions for a shell
     Completions(Completions),
@@ -85,13 +87,13 @@ pub enum Command {
 /// Start a server and steer traffic to it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The command runs as it would alone; sklookup waits until it (or a process it starts) listens, puts its socket in the
+The command runs as it would alone; sklookup waits until it (or a process it starts) listens, puts its socket in the \
 place that --bind asks for, follows it when it opens its socket again, and removes all of it at the end.
 
-Everything is checked before the command is started. Packets that find no socket of it go to the regular lookup, unless
-the binding says `when-empty refuse`. A command that goes to the background (ends with 0 and leaves a process with the
-socket behind) is served until that one ends. Signals are passed on. A socket that was open before the command was started,
-such as one passed as standard input, counts only where --match names it. With --netns the command is started in there;
+Everything is checked before the command is started. Packets that find no socket of it go to the regular lookup, unless \
+the binding says `when-empty refuse`. A command that goes to the background (ends with 0 and leaves a process with the \
+socket behind) is served until that one ends. Signals are passed on. A socket that was open before the command was started, \
+such as one passed as standard input, counts only where --match names it. With --netns the command is started in there; \
 with --json its standard output goes to standard error.
 
 Examples:
@@ -102,7 +104,7 @@ Examples:
   # The server listens on several ports: say which one is meant
   sudo sklookup run --bind 'tcp 127.7.0.0/16 80' --match 'tcp 127.0.0.1:8080' -- ./server
 
-Exit status: that of the command; 125 if sklookup failed, 126 if the command can't be run, 127 if it is not found,
+Exit status: that of the command; 125 if sklookup failed, 126 if the command can't be run, 127 if it is not found, \
 128+N if it was ended by signal N.")]
 pub struct Run {
     /// What the server gets: `tcp|udp|tcp,udp DEST[,DEST] [PORTS] [from SRC] [dev IF] [when-empty pass|refuse]`
@@ -127,7 +129,7 @@ pub struct Run {
 /// A guided tour.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It makes a network namespace and a bpf file system of its own, starts real servers in it and connects to them. Nothing
+It makes a network namespace and a bpf file system of its own, starts real servers in it and connects to them. Nothing \
 outside is touched and nothing is left behind. It needs root.
 
 Example:
@@ -144,7 +146,7 @@ Examples:
   sklookup check policy.toml --packet 'tcp 198.51.100.9:40000 > 192.0.2.7:80'
   sklookup check - --packet tcp 198.51.100.9:40000 to 192.0.2.7:80 dev eth0 < policy.toml
 
-Exit status: 0 the policy is right (with --packet: a binding takes the packet), 1 it is wrong (no binding takes it),
+Exit status: 0 the policy is right (with --packet: a binding takes the packet), 1 it is wrong (no binding takes it), \
 2 it could not be read.")]
 pub struct Check {
     /// The policy file; `-` for standard input
@@ -171,7 +173,7 @@ pub struct Diff {
 /// Put a policy into effect.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The whole policy changes at once: each packet sees the old one or the new one. Bindings of a `run` that is alive stay.
+The whole policy changes at once: each packet sees the old one or the new one. Bindings of a `run` that is alive stay. \
 Labels without a socket are fine: register sockets before or after.
 
 Examples:
@@ -217,9 +219,8 @@ pub struct Unbind {
     /// The bindings, as for `bind`
     #[arg(required = true, value_name = "BINDING", num_args = 1..)]
     pub words: Vec<String>,
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub edit: EditFlags,
 }
 
 /// What every command that adds bindings takes.
@@ -243,14 +244,24 @@ pub struct Allow {
 /// Put sockets under a label.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Only TCP listeners and unconnected UDP sockets can be registered. Registering again replaces the sockets of the same
+Only TCP listeners and unconnected UDP sockets can be registered. Registering again replaces the sockets of the same \
 protocol and family at once. A reuseport group is registered whole.
 
 Examples:
   sudo sklookup register web --pid 4242
   sudo sklookup register web --pid 4242 --match 'tcp 127.0.0.1:8080'
-  # in a systemd unit with Sockets=: the sockets it passes
-  ExecStartPre=sklookup register web --listen-fds")]
+
+With --listen-fds the sockets whose name (FileDescriptorName=) is the label are taken. Names that systemd chose because no \
+unit did (`web.socket`, `unknown`) do not count: if there are no others, all passed sockets are taken. systemd passes \
+sockets to ExecStart= only, so registering is a unit of its own, beside the service or without one:
+  [Unit]
+  Requires=web.socket
+  After=web.socket
+  [Service]
+  Type=oneshot
+  RemainAfterExit=yes
+  Sockets=web.socket
+  ExecStart=sklookup register web --listen-fds")]
 pub struct Register {
     /// The label
     pub label: Label,
@@ -301,6 +312,11 @@ pub enum FamilyArg {
 #[command(after_help = "\
 Counters are runs of the hook, not connections.
 
+Examples:
+  sudo sklookup status
+  sudo sklookup status --netns blue
+  sudo sklookup status --json | jq '.labels[] | {label, counts}'
+
 Exit status: 0 all is well, 1 something is dead or missing, 2 could not say.")]
 pub struct Status {}
 
@@ -343,6 +359,24 @@ pub struct Unload {
     pub dry_run: bool,
 }
 
+const EXPORT_HELP: &str = "\
+One line for each binding, sorted: equal policies have equal text. What a living `run` added is not part of it.
+
+Examples:
+  sudo sklookup export > policy.toml
+  sudo sklookup export | sklookup check - --packet 'tcp 198.51.100.9:40000 > 192.0.2.7:80'
+
+Exit status: 0 done (also where nothing is applied), 2 could not.";
+
+const DOCTOR_HELP: &str = "\
+It tries things out and leaves nothing behind. What it may not look at it says.
+
+Examples:
+  sudo sklookup doctor
+  sudo sklookup doctor --netns blue
+
+Exit status: 0 steering can work here, 1 it can't until what is broken is mended, 2 could not say.";
+
 /// Print completions.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -354,3 +388,21 @@ pub struct Completions {
 }
 
 pub use crate::socket_match::SocketMatch;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples() {
+        let mut cli = Cli::command();
+        cli.build();
+        assert!(cli.get_subcommands().filter(|command| !command.is_hide_set()).count() > 10);
+        for command in cli.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("\nExample"), "{help}");
+        }
+    }
+}

@@ -55,8 +55,13 @@ pub fn read_policy(path: &Path, wrong: u8) -> Result<Vec<Entry>, Failure> {
     parse_file(&text, &name).map_err(|problems| Failure::problems(wrong, &problems))
 }
 
+/// What a policy file is called in messages.
+pub fn named(path: &Path) -> String {
+    if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
+}
+
 fn read_text(path: &Path) -> Result<(String, String), Failure> {
-    let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
+    let name = named(path);
     let failed = |error: std::io::Error| {
         let why = error.to_string();
         let why = why.split(" (os error").next().unwrap_or_default();

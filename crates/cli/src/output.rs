@@ -30,6 +30,8 @@ pub struct Answer {
     pub json: Map<String, Value>,
     /// What is worth saying besides, on stderr.
     pub talk: Vec<Said>,
+    /// Whether it tells of a change that has been made.
+    pub in_effect: bool,
 }
 
 /// A sentence and what to do about it.
@@ -59,12 +61,17 @@ impl Answer {
             Value::Object(fields) => fields,
             other => unreachable!("an answer is an object, not {other}"),
         };
-        Answer { exit: YES, text: text.into(), json, talk: Vec::new() }
+        Answer { exit: YES, text: text.into(), json, talk: Vec::new(), in_effect: false }
     }
 
     /// The same with another exit status.
     pub fn exit(self, exit: u8) -> Answer {
         Answer { exit, ..self }
+    }
+
+    /// The same about something that has been changed, or not: who can't be told should at least know that.
+    pub fn in_effect(self, in_effect: bool) -> Answer {
+        Answer { in_effect, ..self }
     }
 
     /// The same with something to say besides.
@@ -85,7 +92,8 @@ impl Said {
         Said { message: message.into(), help: Some(help.into()), place: None }
     }
 
-    fn json(&self) -> Value {
+    /// As documents show it.
+    pub fn json(&self) -> Value {
         let mut fields = json!({ "message": self.message });
         if let Some(help) = &self.help {
             fields["help"] = json!(help);
@@ -127,6 +135,12 @@ impl Failure {
         Failure { exit: COULD_NOT, said: vec![said] }
     }
 
+    /// The same, with something said first.
+    pub fn after(mut self, said: Option<Said>) -> Failure {
+        self.said.splice(..0, said);
+        self
+    }
+
     /// Everything that is wrong with a policy.
     pub fn problems(exit: u8, problems: &[Problem]) -> Failure {
         Failure { exit, said: problems.iter().map(Said::from).collect() }
@@ -156,6 +170,7 @@ impl From<sklookup_kernel::NetnsError> for Failure {
 
 /// Prints what came of a command. The exit status is the command's, or 2 if stdout took no more.
 pub fn finish(command: &str, json: bool, result: Result<Answer, Failure>) -> ExitCode {
+    let in_effect = result.as_ref().is_ok_and(|answer| answer.in_effect);
     let (exit, text, fields, said) = match result {
         Ok(answer) => (answer.exit, answer.text, answer.json, answer.talk),
         Err(failure) => {
@@ -176,7 +191,14 @@ pub fn finish(command: &str, json: bool, result: Result<Answer, Failure>) -> Exi
         // Whoever read has read enough: a quiet end.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(exit),
         Err(error) => {
-            let _ = writeln!(stderr, "sklookup: write the answer: {error}");
+            let said = match in_effect {
+                true => Said::with_help(
+                    format!("write the answer: {error}; what was asked is done all the same"),
+                    "`sklookup status` shows what is in effect",
+                ),
+                false => Said::new(format!("write the answer: {error}")),
+            };
+            let _ = said.print(&mut stderr);
             ExitCode::from(COULD_NOT)
         }
     }
@@ -187,7 +209,7 @@ fn document(command: &str, exit: u8, fields: Map<String, Value>, said: &[Said]) 
     for (name, value) in fields {
         document[name] = value;
     }
-    if document.get("errors").is_none() && !said.is_empty() {
+    if ["errors", "warnings"].iter().all(|key| document.get(key).is_none()) && !said.is_empty() {
         document["warnings"] = said.iter().map(Said::json).collect();
     }
     format!("{document}\n")

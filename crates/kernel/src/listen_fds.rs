@@ -2,11 +2,14 @@
 //!
 //! # Safety
 //!
-//! An fd number becomes an [`OwnedFd`] here. The caller's duty is the protocol's: it is asked once, before anything else
-//! could have opened or taken those numbers.
+//! Only fds that `fcntl` has just made for us become an [`OwnedFd`]. The announced numbers are never owned, borrowed or
+//! closed: they are only named to the kernel, which answers `EBADF` where nothing is open. That what is open there was
+//! passed, and was not opened by ourselves since, nobody can tell later: hence [`passed`] is called before anything opens
+//! an fd.
 #![allow(unsafe_code)]
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// The first passed fd.
 pub const FIRST: u32 = 3;
@@ -53,28 +56,48 @@ pub enum ListenError {
         /// Its number.
         number: u32,
     },
+    /// There is no room for a duplicate.
+    #[error("fd {number} can't be duplicated: {why}")]
+    NoRoom {
+        /// Its number.
+        number: u32,
+        /// What the kernel answered.
+        why: String,
+    },
 }
 
-/// Duplicates the passed fds.
+/// Duplicates the passed fds. To be called before this process opens any fd: what it opens takes the first free number, and
+/// where fewer fds were passed than announced that would be one of them.
 ///
 /// # Errors
-/// Nothing was passed, or not to us.
+/// Nothing was passed, or not to us, or less than was announced.
 pub fn passed() -> Result<Vec<ListenFd>, ListenError> {
-    let variable = |name| std::env::var(name).ok();
+    let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let names = variable("LISTEN_FDNAMES").unwrap_or_default();
     let count = count(variable("LISTEN_FDS"), variable("LISTEN_PID"), std::process::id())?;
     let mut names = names.split(':');
     (FIRST..FIRST + count)
         .map(|number| {
             let name = names.next().unwrap_or_default().to_owned();
-            // SAFETY: the number is only borrowed for the one call, which answers EBADF if nothing is open there.
-            let passed = unsafe { BorrowedFd::borrow_raw(number as i32) };
-            match rustix::io::fcntl_dupfd_cloexec(passed, 0) {
-                Ok(fd) => Ok(ListenFd { name, number, fd }),
-                Err(_) => Err(ListenError::NotOpen { number }),
-            }
+            // Beyond all that were announced: a duplicate of the first should not be taken for the second.
+            Ok(ListenFd { name, number, fd: duplicate(number, FIRST + count)? })
         })
         .collect()
+}
+
+/// A duplicate of the fd of this number; its own is at least `lowest`.
+fn duplicate(number: u32, lowest: u32) -> Result<OwnedFd, ListenError> {
+    // SAFETY: `F_DUPFD_CLOEXEC` takes two numbers and touches no memory and no fd but the one it makes.
+    let fd = unsafe { libc::fcntl(number as libc::c_int, libc::F_DUPFD_CLOEXEC, lowest as libc::c_int) };
+    if fd < 0 {
+        let error = io::Error::last_os_error();
+        return Err(match error.raw_os_error() {
+            Some(libc::EBADF) => ListenError::NotOpen { number },
+            _ => ListenError::NoRoom { number, why: error.to_string() },
+        });
+    }
+    // SAFETY: `fcntl` has just made it, so nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn count(fds: Option<String>, pid: Option<String>, own: u32) -> Result<u32, ListenError> {
@@ -94,6 +117,8 @@ fn count(fds: Option<String>, pid: Option<String>, own: u32) -> Result<u32, List
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -105,5 +130,16 @@ mod tests {
         assert_eq!(count(None, text("77"), 77), Err(ListenError::NotSet));
         assert!(matches!(count(text("-1"), text("77"), 77), Err(ListenError::Unreadable { .. })));
         assert!(matches!(count(text("100000"), text("77"), 77), Err(ListenError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_number_that_is_not_open_is_said() {
+        let beyond = 1 << 30;
+        assert_eq!(duplicate(beyond, FIRST).unwrap_err(), ListenError::NotOpen { number: beyond });
+    }
+
+    #[test]
+    fn a_duplicate_takes_no_announced_number() {
+        assert!(duplicate(0, 40).unwrap().as_raw_fd() >= 40);
     }
 }

@@ -1,13 +1,13 @@
 //! `apply`: a whole policy in place of the applied one.
 
 use serde_json::{Value, json};
-use sklookup_policy::{Difference, Entry, Policy, difference};
+use sklookup_policy::{Difference, Entry, Interface, Origin, Policy, Problem, difference};
 use sklookup_steering::safety::{Catch, Hazard};
 use sklookup_steering::{Committed, Current, Error, State};
 
 use crate::args::{Apply, EditFlags, Global};
 use crate::command::check::shadows;
-use crate::context::{read_policy, state};
+use crate::context::{named, read_policy, state};
 use crate::counts::many;
 use crate::output::{Answer, COULD_NOT, Failure, NO, Said};
 use crate::render;
@@ -17,6 +17,7 @@ pub fn apply(global: &Global, args: &Apply) -> Result<Answer, Failure> {
     let wanted = Policy::new(entries).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
     let state = state(global)?;
     let shadows = shadows(&wanted);
+    let empty = wanted.is_empty().then(|| Said::new(format!("{}: it has no bindings", named(&args.file))));
     // What a living `run` added is not the policy's to remove.
     let answer = change(global, &state, &args.edit, true, &mut |current| {
         let runs: Vec<&Entry> = current.policy.entries().iter().filter(|entry| entry.owner.is_some()).collect();
@@ -24,8 +25,11 @@ pub fn apply(global: &Global, args: &Apply) -> Result<Answer, Failure> {
             return Ok(wanted.clone());
         }
         Policy::new(wanted.entries().iter().chain(runs).cloned().collect()).map_err(Error::Policy)
-    })?;
-    Ok(answer.saying(shadows))
+    });
+    match answer {
+        Ok(answer) => Ok(answer.saying(empty).saying(shadows)),
+        Err(failure) => Err(failure.after(empty)),
+    }
 }
 
 /// Changes what is applied, unless a safety catch refuses it, and says what changed.
@@ -38,11 +42,13 @@ pub fn change(
 ) -> Result<Answer, Failure> {
     let mut changed = None;
     let mut caught = Vec::new();
+    let mut interfaces = Vec::new();
     let committed = state.commit(&[], &mut |current| {
         changed = None;
         let new = edit(current)?;
         caught = state.review(current.policy, &new, replaces, &[])?;
         let refused = caught.iter().any(|catch| !flags.allow.allow.contains(&catch.hazard));
+        interfaces = first_named(&new);
         changed = Some((difference(current.policy, &new), new.len(), new.labels().to_vec()));
         if refused || flags.dry_run {
             // Nothing has been made so far; the words are chosen below.
@@ -59,6 +65,7 @@ pub fn change(
         Ok(committed) => Some(committed),
         // With `changed` set it was we who refused; an edit that refuses has words of its own.
         Err(Error::Refused(_)) if flags.dry_run && changed.is_some() => None,
+        Err(error @ Error::Interface { .. }) => return Err(unknown_interface(&error, &interfaces)),
         Err(error) => return Err(error.into()),
     };
     let (difference, bindings, labels) = changed.expect("an edit that was committed was asked for");
@@ -68,6 +75,24 @@ pub fn change(
     };
     Ok(report(global, &difference, bindings, committed, &without)
         .saying(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message)))))
+}
+
+/// Where each interface of a policy is named first.
+fn first_named(policy: &Policy) -> Vec<(Interface, Origin)> {
+    let first = |name: &Interface| {
+        let entry = policy.entries().iter().find(|entry| entry.binding.interface.as_ref() == Some(name))?;
+        Some((name.clone(), entry.origin.clone()))
+    };
+    policy.interfaces().iter().filter_map(first).collect()
+}
+
+/// The failure with the place in the file that is to be mended.
+fn unknown_interface(error: &Error, named: &[(Interface, Origin)]) -> Failure {
+    let origin = named.iter().find_map(|(name, origin)| match error {
+        Error::Interface { interface, .. } if interface == name => Some(origin.clone()),
+        _ => None,
+    });
+    Failure::new(Said::from(&Problem { origin, message: error.to_string(), help: error.help() }))
 }
 
 /// What closed, and how to go on all the same.
@@ -132,7 +157,8 @@ fn report(
             "sklookup register LABEL --pid PID",
         )
     });
-    Answer::yes(text, json).saying(empty)
+    let in_effect = matches!(committed, Some(Committed::Generation { .. }));
+    Answer::yes(text, json).in_effect(in_effect).saying(empty)
 }
 
 /// The first few of many names.

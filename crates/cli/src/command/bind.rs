@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sklookup_policy::{Binding, Entry, Origin, Policy, parse_binding};
 use sklookup_steering::Error;
 
-use crate::args::{Allow, Bind, EditFlags, Global, Unbind};
+use crate::args::{Bind, Global, Unbind};
 use crate::command::apply::change;
 use crate::context::state;
 use crate::output::{Answer, Failure, Said};
@@ -22,9 +22,8 @@ pub fn unbind(global: &Global, args: &Unbind) -> Result<Answer, Failure> {
     let removed = parse(&args.words, "unbind")?;
     let removed: Vec<Binding> = removed.into_iter().map(|entry| entry.binding).collect();
     let state = state(global)?;
-    let flags = EditFlags { dry_run: args.dry_run, allow: Allow { allow: Vec::new() } };
     let mut missing = Vec::new();
-    let result = change(global, &state, &flags, false, &mut |current| {
+    let result = change(global, &state, &args.edit, false, &mut |current| {
         let own = || current.policy.entries().iter().filter(|entry| entry.owner.is_none());
         let applied: HashSet<&Binding> = own().map(|entry| &entry.binding).collect();
         missing = removed.iter().filter(|binding| !applied.contains(binding)).cloned().collect();

@@ -1,11 +1,15 @@
 //! `register` and `unregister`: sockets of running processes.
 
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+
 use serde_json::{Value, json};
 use sklookup_compiler::Family;
-use sklookup_kernel::listen_fds::{self, FIRST};
+use sklookup_kernel::listen_fds::{self, ListenFd};
 use sklookup_kernel::process::Process;
+use sklookup_policy::{Label, Protocol};
 use sklookup_steering::find::{Ambiguous, Found, Rejected, Search, one_service};
-use sklookup_steering::{Error, Placement, State};
+use sklookup_steering::{Error, Placement};
 
 use crate::args::{FamilyArg, Global, Register, Unregister};
 use crate::context::state;
@@ -14,10 +18,12 @@ use crate::output::{Answer, Failure, NO, Said};
 use crate::socket_match::SocketMatch;
 
 pub fn register(global: &Global, args: &Register) -> Result<Answer, Failure> {
+    // First of all: what we open would take the numbers of fds that were announced and not passed.
+    let passed = args.listen_fds.then(|| passed(&args.label)).transpose()?;
     let state = state(global)?;
-    let search = match args.pid {
-        Some(pid) => Search::processes(&[Process::open(pid).map_err(Error::from)?], state.netns())?,
-        None => passed(args, &state)?,
+    let search = match (args.pid, passed) {
+        (Some(pid), _) => Search::processes(&[Process::open(pid).map_err(Error::from)?], state.netns())?,
+        (None, passed) => Search::given(passed.into_iter().flatten(), state.netns())?,
     };
     let whose = args.pid.map_or_else(|| "the passed fds".to_owned(), |pid| format!("pid {pid}"));
     let found = choose(search, &args.matches, &whose)?;
@@ -26,6 +32,8 @@ pub fn register(global: &Global, args: &Register) -> Result<Answer, Failure> {
     for found in &found {
         text.push_str(&format!("{}: {} {}\n", args.label, found.member.protocol, found.local));
     }
+    let protocols: BTreeSet<Protocol> = found.iter().map(|found| found.member.protocol).collect();
+    let protocols = protocols.iter().map(Protocol::to_string).collect::<Vec<_>>().join(",");
     let members = found.into_iter().map(|found| found.member).collect();
     let placement = Placement { label: args.label.clone(), members };
     let left_out = placement.left_out();
@@ -41,11 +49,11 @@ pub fn register(global: &Global, args: &Register) -> Result<Answer, Failure> {
     let unnamed = (!named).then(|| {
         Said::with_help(
             format!("no binding names {} yet", args.label),
-            format!("sklookup bind {} tcp PREFIX PORTS", args.label),
+            format!("sklookup bind {} {protocols} PREFIX PORTS", args.label),
         )
     });
     let json = json!({ "label": args.label.to_string(), "sockets": sockets, "named-by-a-binding": named });
-    Ok(Answer::yes(text, json).saying(more).saying(unnamed))
+    Ok(Answer::yes(text, json).in_effect(true).saying(more).saying(unnamed))
 }
 
 pub fn unregister(global: &Global, args: &Unregister) -> Result<Answer, Failure> {
@@ -64,7 +72,8 @@ pub fn unregister(global: &Global, args: &Unregister) -> Result<Answer, Failure>
                 0 => format!("{}: no socket was left\n", args.label),
                 slots => format!("{}: {} emptied\n", args.label, many(slots, "slot")),
             };
-            Ok(Answer::yes(text, json!({ "label": args.label.to_string(), "emptied": emptied })))
+            let json = json!({ "label": args.label.to_string(), "emptied": emptied });
+            Ok(Answer::yes(text, json).in_effect(emptied > 0))
         }
         Err(error @ (Error::NoLabel { .. } | Error::NotLoaded { .. })) => {
             Err(Failure { exit: NO, ..Failure::from(error) })
@@ -73,15 +82,31 @@ pub fn unregister(global: &Global, args: &Unregister) -> Result<Answer, Failure>
     }
 }
 
-/// The sockets that a service manager passed to us: those named like the label, or all if none is.
-fn passed(args: &Register, state: &State) -> Result<Search, Failure> {
+/// The sockets that a service manager passed to us, with their numbers: those named like the label, or all if no unit
+/// gave any a name.
+fn passed(label: &Label) -> Result<Vec<(u32, OwnedFd)>, Failure> {
     let fds = listen_fds::passed().map_err(|error| {
-        Failure::new(Said::with_help(error.to_string(), "--listen-fds is for ExecStartPre= of a unit with Sockets="))
+        Failure::new(Said::with_help(
+            error.to_string(),
+            "--listen-fds is for ExecStart= of a unit with Sockets=; `sklookup register --help` shows one",
+        ))
     })?;
-    let label = args.label.to_string();
-    let named = fds.iter().any(|fd| fd.name == label);
-    let fds = fds.into_iter().filter(|fd| !named || fd.name == label).map(|fd| fd.fd).collect();
-    Ok(Search::given(fds, FIRST, state.netns())?)
+    let named = |fd: &ListenFd| fd.name == label.as_str();
+    let given: BTreeSet<&str> = fds.iter().map(|fd| fd.name.as_str()).filter(|name| !is_default(name)).collect();
+    if !given.is_empty() && !fds.iter().any(named) {
+        let names = given.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Failure::new(Said::with_help(
+            format!("none of the passed sockets is named {label}; their names are {names}"),
+            format!("name it in the socket unit, FileDescriptorName={label}, or register under one of these names"),
+        )));
+    }
+    let all = !fds.iter().any(named);
+    Ok(fds.into_iter().filter(|fd| all || named(fd)).map(|fd| (fd.number, fd.fd)).collect())
+}
+
+/// Whether systemd chose the name because no unit did (`FileDescriptorName=`, sd_listen_fds_with_names(3)).
+fn is_default(name: &str) -> bool {
+    matches!(name, "" | "unknown" | "stored" | "connection") || name.ends_with(".socket")
 }
 
 /// The sockets that are meant: those that match, and one service at that.

@@ -18,5 +18,6 @@ pub fn unload(global: &Global, args: &Unload) -> Result<Answer, Failure> {
         (true, true) => "steering would be taken away; nothing was changed\n",
         (true, false) => "steering is taken away\n",
     };
-    Ok(Answer::yes(text, json!({ "unloaded": unloaded && !args.dry_run, "dry-run": args.dry_run })))
+    let done = unloaded && !args.dry_run;
+    Ok(Answer::yes(text, json!({ "unloaded": done, "dry-run": args.dry_run })).in_effect(done))
 }
