@@ -11,12 +11,15 @@ mod output;
 mod render;
 mod socket_match;
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Command};
+use crate::escape::{printable, printable_lines};
 use crate::output::{Answer, COULD_NOT, Failure, Said};
 
 fn main() -> ExitCode {
@@ -67,13 +70,55 @@ fn refuse(error: &clap::Error) -> ExitCode {
         };
         return output::finish(&command, true, Err::<Answer, _>(failure));
     }
-    // Nobody reads any more: a quiet end.
-    let _ = error.print();
+    // Whoever does not read any more: a quiet end.
+    let _ = match safe(std::env::args_os(), error) {
+        None => error.print(),
+        Some(text) if error.use_stderr() => std::io::stderr().write_all(text.as_bytes()),
+        Some(text) => std::io::stdout().write_all(text.as_bytes()),
+    };
     ExitCode::from(exit)
+}
+
+/// clap quotes what was typed as it is, among the control characters of its own colours. Where something typed could command
+/// the terminal: the message without colours, and without commands. `None`: clap's own will do.
+fn safe(typed: impl IntoIterator<Item = OsString>, error: &clap::Error) -> Option<String> {
+    let commands = |arg: OsString| {
+        let arg = arg.to_string_lossy();
+        printable(&arg) != arg
+    };
+    typed.into_iter().any(commands).then(|| printable_lines(&error.to_string()))
 }
 
 /// The command that was meant, in a command line that is wrong; empty if none can be made out.
 fn meant() -> String {
     let lenient = Cli::command().ignore_errors(true).try_get_matches();
     lenient.ok().and_then(|matches| matches.subcommand_name().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(typed: &[&str]) -> Option<String> {
+        let error = Cli::try_parse_from(typed).expect_err("it is wrong");
+        safe(typed.iter().map(OsString::from), &error)
+    }
+
+    #[test]
+    fn what_was_typed_does_not_command_the_terminal() {
+        for typed in ["\u{1b}]0;x\u{7}", "a\u{9b}2Jb", "a\u{202e}b", "a\r"] {
+            for arguments in
+                [&["sklookup", "list", "--label", typed][..], &["sklookup", typed], &["sklookup", "list", typed]]
+            {
+                let text = refused(arguments).expect("clap would print it");
+                assert_eq!(printable_lines(&text), text, "{arguments:?}");
+                assert!(text.starts_with("error: "), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_ordinary_mistake_is_left_to_clap() {
+        assert_eq!(refused(&["sklookup", "list", "--label", "grün"]), None);
+    }
 }
