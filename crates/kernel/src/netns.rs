@@ -89,9 +89,12 @@ pub enum NetnsError {
 }
 
 impl Netns {
+    /// How the namespace of the caller describes itself.
+    pub const OWN: &str = "this network namespace";
+
     /// The namespace of the calling thread.
     pub fn current() -> Result<Netns, NetnsError> {
-        Netns::from_path(Path::new("/proc/thread-self/ns/net"), "this network namespace".to_owned())
+        Netns::from_path(Path::new("/proc/thread-self/ns/net"), Netns::OWN.to_owned())
     }
 
     /// Opens what a person typed: a path if it has a `/`, a pid if it is digits, else a name that `ip netns` knows.

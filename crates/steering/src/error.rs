@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sklookup_compiler::CompileError;
 use sklookup_kernel::process::ProcessError;
-use sklookup_kernel::{Errno, LoadError, NetnsError};
+use sklookup_kernel::{Errno, LoadError, Netns, NetnsError};
 use sklookup_policy::{Interface, Label, Problem};
 use thiserror::Error;
 
@@ -31,7 +31,7 @@ pub enum Error {
     #[error(transparent)]
     Compile(#[from] CompileError),
     /// A binding names an interface that the namespace does not have.
-    #[error("interface {interface}: there is none of this name in netns {netns}")]
+    #[error("interface {interface}: there is none of this name in {}", in_words(netns))]
     Interface {
         /// The name.
         interface: Interface,
@@ -87,7 +87,7 @@ pub enum Error {
         holder: Option<u32>,
     },
     /// Other writers were faster each time.
-    #[error("netns {netns}: other commands changed the policy again and again for {seconds} s")]
+    #[error("{}: other commands changed the policy again and again for {seconds} s", in_words(netns))]
     Contended {
         /// The namespace.
         netns: String,
@@ -95,7 +95,7 @@ pub enum Error {
         seconds: u64,
     },
     /// The link no longer runs a program of ours.
-    #[error("netns {netns}: something that is not sklookup changed our link; it runs program {program}")]
+    #[error("{}: something that is not sklookup changed our link; it runs program {program}", in_words(netns))]
     Foreign {
         /// The namespace.
         netns: String,
@@ -103,13 +103,13 @@ pub enum Error {
         program: u32,
     },
     /// The network namespace is being destroyed.
-    #[error("netns {netns}: it is gone")]
+    #[error("{}: it is gone", in_words(netns))]
     NetnsGone {
         /// The namespace.
         netns: String,
     },
     /// Nothing is applied in the namespace.
-    #[error("netns {netns}: sklookup steers nothing here")]
+    #[error("{}: sklookup steers nothing here", in_words(netns))]
     NotLoaded {
         /// The namespace.
         netns: String,
@@ -173,6 +173,11 @@ impl Error {
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Error::Kernel(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR))
     }
+}
+
+/// A namespace, by what the user calls it.
+fn in_words(netns: &str) -> String {
+    if netns == Netns::OWN { netns.to_owned() } else { format!("netns {netns}") }
 }
 
 fn problems(problems: &[Problem]) -> String {

@@ -15,7 +15,7 @@ use sklookup_policy::{Interface, Label, Owner, Protocol};
 use crate::record::Record;
 use crate::registration::Registered;
 
-pub use findings::Finding;
+pub use findings::{Finding, Kind};
 
 /// What can be seen of the steering of a network namespace.
 #[derive(Debug)]

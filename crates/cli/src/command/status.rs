@@ -1,5 +1,6 @@
 //! `status`: what is in effect, what is wrong with it, and what could not be seen.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,7 @@ use sklookup_compiler::{Counts, Family};
 use sklookup_policy::Entry;
 use sklookup_steering::add;
 use sklookup_steering::status::{
-    Attached, Health, InEffect, LabelStatus, SocketOwner, SocketStatus, Status, Steering, Unseen,
+    Attached, Finding, Health, InEffect, Kind, LabelStatus, SocketOwner, SocketStatus, Status, Steering, Unseen,
 };
 
 use crate::args::Global;
@@ -37,8 +38,42 @@ pub fn status(global: &Global) -> Result<Answer, Failure> {
         true => Answer::yes("", document(&status)),
         false => Answer::yes(text(&status), json!({})),
     };
-    let said = findings.into_iter().map(|finding| Said::with_help(finding.message, finding.help));
-    Ok(answer.exit(exit).saying(said))
+    // People are told a few of each kind; documents have all.
+    let mut answer = answer.exit(exit);
+    if !findings.is_empty() && global.json {
+        let warnings: Vec<Value> = findings.iter().map(|finding| said(finding).json()).collect();
+        answer.json.insert("warnings".to_owned(), warnings.into());
+    }
+    Ok(answer.saying(few(&findings)))
+}
+
+fn said(finding: &Finding) -> Said {
+    Said::with_help(finding.message.clone(), finding.help.clone())
+}
+
+/// The first findings of each kind, and how many more there are.
+fn few(findings: &[Finding]) -> Vec<Said> {
+    const TOLD: usize = 10;
+    let mut seen: BTreeMap<Kind, usize> = BTreeMap::new();
+    let mut told = Vec::new();
+    for finding in findings {
+        let count = seen.entry(finding.kind).or_default();
+        *count += 1;
+        if *count <= TOLD {
+            told.push(said(finding));
+        }
+    }
+    for (kind, count) in seen.into_iter().filter(|(_, count)| *count > TOLD) {
+        let more = count - TOLD;
+        let what = match kind {
+            Kind::DeadSocket => "sockets that get no packets",
+            Kind::NoSocket => "labels without a socket for what is steered to them",
+            Kind::Interface => "interfaces that are gone or were made again",
+            Kind::EndedRun => "`run` commands that have ended",
+        };
+        told.push(Said::with_help(format!("and {more} more {what}"), "`sklookup status --json` has all of them"));
+    }
+    told
 }
 
 /// All but the findings, which are said as every command says what is amiss.

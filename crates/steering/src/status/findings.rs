@@ -4,9 +4,24 @@ use sklookup_compiler::Family;
 
 use super::{Health, InterfaceStatus, LabelStatus, Missing, Status};
 
+/// What kind of thing is dead or missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A registered socket gets no packets.
+    DeadSocket,
+    /// Packets are steered to a label that has no socket for them.
+    NoSocket,
+    /// A name of an interface means another device, or none.
+    Interface,
+    /// A `run` has ended and left its bindings.
+    EndedRun,
+}
+
 /// Something dead or missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// Of which kind: of one kind there may be thousands.
+    pub kind: Kind,
     /// What.
     pub message: String,
     /// What to do about it.
@@ -25,6 +40,7 @@ impl Status {
         findings.extend(in_effect.interfaces.iter().filter_map(drift));
         for run in in_effect.runs.iter().filter(|run| !run.alive) {
             findings.push(Finding {
+                kind: Kind::EndedRun,
                 message: format!(
                     "the `run` of pid {} has ended without removing its {}",
                     run.owner.pid,
@@ -48,6 +64,7 @@ fn dead_sockets(label: &LabelStatus, findings: &mut Vec<Finding>) {
         told.push((socket.slot.cookie, why));
         let place = socket.local.map_or_else(|| format!("of cookie {}", socket.slot.cookie), |local| local.to_string());
         findings.push(Finding {
+            kind: Kind::DeadSocket,
             message: format!(
                 "label {}: the {} socket {place} gets no packets: {why}",
                 label.label, socket.slot.protocol
@@ -66,6 +83,7 @@ fn missing_sockets(label: &LabelStatus, findings: &mut Vec<Finding>) {
         };
         let family = in_words(family);
         findings.push(Finding {
+            kind: Kind::NoSocket,
             message: format!(
                 "label {}: no socket for {protocol} over {family}, which {} steered to it: {fate}",
                 label.label,
@@ -81,15 +99,24 @@ fn missing_sockets(label: &LabelStatus, findings: &mut Vec<Finding>) {
 
 fn drift(interface: &InterfaceStatus) -> Option<Finding> {
     let InterfaceStatus { name, applied, now } = interface;
-    let message = match now {
+    let (message, help) = match now {
         Some(now) if now == applied => return None,
-        Some(now) => format!(
-            "interface {name}: made again since the policy was applied: bindings match the device that had index \
-             {applied}, and the name now means {now}"
+        Some(now) => (
+            format!(
+                "interface {name}: made again since the policy was applied: bindings match the device that had index \
+                 {applied}, and the name now means {now}"
+            ),
+            "apply the policy again",
         ),
-        None => format!("interface {name}: there is none of this name any more (it had index {applied})"),
+        None => (
+            format!(
+                "interface {name}: there is none of this name any more (it had index {applied}): its bindings match \
+                 no packet"
+            ),
+            "make it and apply the policy again, or take its bindings out: `sklookup list` shows them",
+        ),
     };
-    Some(Finding { message, help: "once it is there, apply the policy again".to_owned() })
+    Some(Finding { kind: Kind::Interface, message, help: help.to_owned() })
 }
 
 fn in_words(family: Family) -> &'static str {

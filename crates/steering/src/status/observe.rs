@@ -33,7 +33,7 @@ impl State {
             Ok(None) => {}
             Ok(Some(seen)) => {
                 let in_effect = self.in_effect(seen, &mut status.unseen)?;
-                status.litter = self.litter(in_effect.generation, in_effect.record.parent);
+                status.litter = self.litter(in_effect.generation, in_effect.record.parent)?;
                 status.steering = Steering::Live(Box::new(in_effect));
             }
             Err(error) if is_want_of_rights(&error) => {
@@ -153,17 +153,22 @@ impl State {
     }
 
     /// Generations that are neither live nor the parent of the live one, and that nobody holds.
-    fn litter(&self, live: u32, parent: u32) -> Vec<String> {
+    fn litter(&self, live: u32, parent: u32) -> Result<Vec<String>, Error> {
         // Who may not list the state has no business with its litter.
         let names = bpffs::open_dir(self.dir()).and_then(|dir| bpffs::list(dir.as_fd())).unwrap_or_default();
         let forsaken = |name: &String| {
             let needed = generation_id(name).is_none_or(|id| id == live || id == parent);
+            // Held for a moment, where nobody does: a writer that has just made it tries again, a sweeper leaves it to the
+            // next one. `/proc/locks` shows no holder in another pid namespace.
             !needed
                 && bpffs::open_dir(&self.dir().join(name))
-                    .and_then(|dir| bpffs::lock_holder(dir.as_fd()))
-                    .is_ok_and(|holder| holder.is_none())
+                    .and_then(|dir| bpffs::try_lock(dir.as_fd()))
+                    .is_ok_and(|forsaken| forsaken)
         };
-        names.into_iter().filter(forsaken).collect()
+        let litter = names.into_iter().filter(forsaken).collect();
+        // Another command may have ended since `live` was looked at: what it put in effect is none, nor is its parent.
+        let stays = self.live()?.is_some_and(|now| now.id == live);
+        Ok(if stays { litter } else { Vec::new() })
     }
 }
 
