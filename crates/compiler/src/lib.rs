@@ -111,7 +111,10 @@ pub fn compile(policy: &Policy, options: &Options) -> Result<Compiled, CompileEr
             compilation.hash(format!("{} bindings are more than {MAX_BRANCHED}", policy.len()))
         }
         None => {
-            let few = format!("{} bindings are at most {MAX_BRANCHED}", policy.len());
+            let few = match policy.len() {
+                1 => format!("1 binding is at most {MAX_BRANCHED}"),
+                many => format!("{many} bindings are at most {MAX_BRANCHED}"),
+            };
             compilation.branches(few).or_else(|error| compilation.hash(error.to_string()))
         }
     }
@@ -202,6 +205,7 @@ mod tests {
     #[test]
     fn few_bindings_become_branches_and_many_a_table() {
         for (bindings, strategy, why) in [
+            (hosts(1, 1), Strategy::Branches, "1 binding is at most 100"),
             (hosts(100, 2), Strategy::Branches, "100 bindings are at most 100"),
             (hosts(101, 2), Strategy::Hash, "101 bindings are more than 100"),
             (hosts(40, 33), Strategy::Hash, "the policy can't be compiled to branches: 33 labels, at most 32 fit"),
