@@ -1,6 +1,6 @@
 //! Policy files that are wrong.
 
-use sklookup_testbed::{Sandbox, Trial, kernel_trial};
+use sklookup_testbed::{Sandbox, Trial, kernel_trial, plain_trial};
 
 use crate::command::{document, sklookup};
 use crate::world::{file, refused, something_applied};
@@ -11,7 +11,9 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("two_problems_are_both_said", both_said),
         kernel_trial("an_empty_file_is_caught_before_it_takes_everything_away", empty_file),
         kernel_trial("wrong_words_of_bind_are_refused_like_those_of_a_file", wrong_words),
+        kernel_trial("an_interface_that_is_not_there_is_named_with_its_line", unknown_interface),
         kernel_trial("what_is_not_a_file_is_refused", not_files),
+        plain_trial("standard_input_is_read_once", input_twice),
     ]
 }
 
@@ -25,6 +27,8 @@ const WRONG: &[(&str, &[&str])] = &[
     ("bindings = [\n\n  \"web tcp 127.7.0.1/16 80\",\n]\n", &["policy.toml:3: ", "127.7.0.1/16", "127.7.0.0/16"]),
     ("bindings = [\n  \"web tcp 127.7.0.0/16 0\",\n]\n", &["policy.toml:2: ", "port 0", "1 to 65535"]),
     ("bindings = [\n  \"web tcp 127.7.0.0/16 9000-8000\",\n]\n", &["policy.toml:2: ", "9000-8000", "8000-9000"]),
+    ("bindings = [\n  \"web tcp 127.7.0.0/16 080\",\n]\n", &["policy.toml:2: ", "\"080\" starts with a 0", "write 80"]),
+    ("bindings = [\n  \"web tcp 127.7.0.1/032\",\n]\n", &["policy.toml:2: ", "starts with a 0", "127.7.0.1/32"]),
     ("bindings = [\n  \"web tcp 127.7.0.0/16 65536\",\n]\n", &["policy.toml:2: ", "65536", "65535"]),
     ("[[binding]]\nlabel = \"\"\nprotocol = \"tcp\"\ndestination = \"127.7.0.0/16\"\n", &["policy.toml:2: ", "label"]),
     ("bindings = [\n  \"we!b tcp 127.7.0.0/16\",\n]\n", &["policy.toml:2: ", "we!b"]),
@@ -52,6 +56,11 @@ fn wrong_files(sandbox: &Sandbox) {
             let help = error["help"].is_string() || error["message"].as_str().unwrap().contains("not TOML");
             assert!(help && error["line"].is_number() && error["file"] == path.as_str(), "{document}");
         }
+        // Letters enough for a label, and too many dots for the name of a file.
+        let text = format!("bindings = [\"{} tcp 127.7.0.0/16\"]\n", "a.".repeat(64));
+        let path = file(sandbox, "policy.toml", text);
+        assert_eq!(sklookup(&["check", &path]).exit, 1);
+        refused(sandbox, 2, &["apply", &path], &["policy.toml:1: ", "128 bytes", "64 of them", "256", "at most 255"]);
     }
 }
 
@@ -65,7 +74,7 @@ fn both_said(sandbox: &Sandbox) {
 
 fn empty_file(sandbox: &Sandbox) {
     let path = file(sandbox, "policy.toml", "");
-    refused(sandbox, 1, &["apply", &path], &["refused (empty)", "--allow empty"]);
+    refused(sandbox, 1, &["apply", &path], &["policy.toml: it has no bindings", "refused (empty)", "--allow empty"]);
     something_applied();
     refused(sandbox, 1, &["apply", &path], &["refused (empty)", "1 are applied and would go", "sklookup unload"]);
     refused(sandbox, 1, &["apply", "-"], &["refused (empty)"]);
@@ -92,6 +101,24 @@ fn wrong_words(sandbox: &Sandbox) {
     }
     refused(sandbox, 2, &["bind", "other", "tcp", "127.7.0.0/16", "80"], &["conflicts", "web tcp 127.7.0.0/16 80"]);
     refused(sandbox, 1, &["unbind", "web", "tcp", "127.7.0.0/16", "81"], &["is not applied", "sklookup list"]);
+}
+
+fn unknown_interface(sandbox: &Sandbox) {
+    let text = "bindings = [\n  \"web tcp 127.7.0.0/16 dev lo\",\n  \"web tcp 127.8.0.0/16 dev no-such-if\",\n]\n";
+    let path = file(sandbox, "policy.toml", text);
+    refused(
+        sandbox,
+        2,
+        &["apply", &path],
+        &["policy.toml:3: interface no-such-if", "in this network namespace", "ip link"],
+    );
+    let (_, document) = document(&["apply", &path]);
+    assert_eq!(document["errors"][0]["line"], 3, "{document}");
+}
+
+fn input_twice() {
+    let ran = sklookup(&["diff", "-", "-"]);
+    assert!(ran.exit == 2 && ran.stderr.contains("once") && ran.stdout.is_empty(), "{ran:?}");
 }
 
 fn not_files(sandbox: &Sandbox) {

@@ -14,6 +14,7 @@ use crate::world::{file, something_applied};
 pub fn trials() -> Vec<Trial> {
     vec![
         kernel_trial("an_answer_that_can_not_be_written_is_an_error", full),
+        kernel_trial("a_change_that_can_not_be_told_of_is_in_effect", full_after_a_change),
         kernel_trial("an_answer_that_nobody_reads_is_a_quiet_end", closed),
         kernel_trial("a_large_policy_interrupted_is_the_old_one_or_the_new_one", interrupted),
         kernel_trial("what_can_not_be_parsed_is_one_document_too", unparsed),
@@ -28,6 +29,19 @@ fn full(_: &Sandbox) {
         let ran: Ran = child.wait_with_output().unwrap().into();
         assert_eq!(ran.exit, 2, "{arguments:?}: {ran:?}");
         assert!(ran.stderr.contains("No space left on device"), "{arguments:?}: {ran:?}");
+        assert!(!ran.stderr.contains("is done"), "{arguments:?}: {ran:?}");
+    }
+}
+
+fn full_after_a_change(_: &Sandbox) {
+    for arguments in [&["bind", "web", "tcp", "127.7.0.0/16", "80"][..], &["unload"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let child = command(arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        assert_eq!(ran.exit, 2, "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains("what was asked is done all the same"), "{arguments:?}: {ran:?}");
+        let steered = sklookup(&["list"]).exit == 0;
+        assert_eq!(steered, arguments[0] == "bind");
     }
 }
 

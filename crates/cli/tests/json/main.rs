@@ -106,6 +106,7 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["unbind", "game", "udp", "127.7.0.0/16", "53"]);
     see(&["unbind", "game", "udp", "127.7.0.0/16", "53"]);
     see(&["completions", "bash"]);
+    see(&["man"]);
     documented.compare(&as_nobody(sandbox, &["--json", "status"]));
     documented.compare(&as_nobody(sandbox, &["--json", "doctor"]));
     let (during, after) = a_run();
