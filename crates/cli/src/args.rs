@@ -113,8 +113,8 @@ pub struct Run {
     /// Which of its sockets is meant: `tcp ADDR:PORT`, `tcp :PORT` or `udp ...`
     #[arg(long = "match", short = 'm', value_name = "SOCKET")]
     pub matches: Vec<SocketMatch>,
-    /// How long to wait until it listens, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    /// How long to wait until it listens, in seconds; a year at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
     pub timeout: u64,
     /// Start it as this user
     #[arg(long, value_name = "NAME")]
@@ -253,7 +253,7 @@ Examples:
 
 With --listen-fds the sockets whose name (FileDescriptorName=) is the label are taken. Names that systemd chose because no \
 unit did (`web.socket`, `unknown`) do not count: if there are no others, all passed sockets are taken. systemd passes \
-sockets to ExecStart= only, so registering is a unit of its own, beside the service or without one:
+sockets to ExecStart= only, so registering is a unit of its own beside the service:
   [Unit]
   Requires=web.socket
   After=web.socket
