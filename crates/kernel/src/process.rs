@@ -3,6 +3,8 @@
 //! A pid can mean another process a moment later. [`Process`] holds on to one: a pidfd and its directory in /proc, opened
 //! so that both are known to be of the same process.
 
+mod family;
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +16,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use crate::door::{self, Call};
 use crate::error::{Error, Explained};
+pub use crate::process::family::{ancestors, children, descendants};
 
 /// A process, and no other that gets its pid later.
 #[derive(Debug)]
@@ -234,44 +237,10 @@ impl AsFd for Process {
     }
 }
 
-/// Every process that `root` started, or one of those did, by pid; without `root` itself.
-///
-/// One whose parent ended belongs to whom it was given: a subreaper among its ancestors, or pid 1.
-pub fn descendants(root: u32) -> Vec<u32> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    for (pid, stat) in every_process().filter_map(|pid| Some((pid, stat_of(pid)?))) {
-        children.entry(stat.parent).or_default().push(pid);
-    }
-    let mut found = Vec::new();
-    let mut next = vec![root];
-    while let Some(pid) = next.pop() {
-        // Removed, so that a pid that changed hands while we read can't make a circle.
-        let children = children.remove(&pid).unwrap_or_default();
-        next.extend(&children);
-        found.extend(children);
-    }
-    found.sort_unstable();
-    found
-}
-
-/// The parent of a process, the parent's parent and so on, as far as this pid namespace goes.
-pub fn ancestors(pid: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    let mut next = stat_of(pid);
-    while let Some(Stat { parent, .. }) = next {
-        if parent == 0 || found.contains(&parent) {
-            break;
-        }
-        found.push(parent);
-        next = stat_of(parent);
-    }
-    found
-}
-
 /// Who holds the sockets with these inodes, as far as we may look.
 pub fn owners(inodes: &HashSet<u64>) -> Owners {
     let mut owners = Owners::default();
-    for pid in every_process() {
+    for pid in every_process().into_iter().flatten() {
         let path = format!("/proc/{pid}/fd");
         let listed = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .and_then(|directory| sockets_in(directory.as_fd()));
@@ -323,8 +292,18 @@ fn stat_of(pid: u32) -> Option<Stat> {
     Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-fn every_process() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+fn every_process() -> rustix::io::Result<impl Iterator<Item = u32>> {
+    Ok(numbers_in("/proc")?.into_iter())
+}
+
+/// The entries of a directory that are numbers: processes, threads.
+fn numbers_in(path: &str) -> rustix::io::Result<Vec<u32>> {
+    let directory = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut numbers = Vec::new();
+    for entry in Dir::new(directory)? {
+        numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(numbers)
 }
 
 /// The sockets in an open `/proc/PID/fd`, in no order.
@@ -334,10 +313,14 @@ fn sockets_in(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<FdSocket>> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let Some(fd) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) else { continue };
-        // An fd closed meanwhile is no socket of this process any more.
-        let Ok(target) = rustix::fs::readlinkat(directory, entry.file_name(), link) else {
-            link = Vec::new();
-            continue;
+        let target = match rustix::fs::readlinkat(directory, entry.file_name(), link) {
+            Ok(target) => target,
+            // An fd closed meanwhile is no socket of this process any more.
+            Err(Errno::NOENT) => {
+                link = Vec::new();
+                continue;
+            }
+            Err(errno) => return Err(errno),
         };
         let inode = target.to_str().ok().and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']'));
         sockets.extend(inode.and_then(|inode| inode.parse().ok()).map(|inode| FdSocket { fd, inode }));

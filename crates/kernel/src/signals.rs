@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! Three libc calls: `sigaddset` and its kin on a set that lives on the stack, `pthread_sigmask` with that set, and
-//! `signalfd` with it, which answers a new fd that nothing else owns.
+//! Four libc calls: `sigaddset` and its kin on a set that lives on the stack, `pthread_sigmask` with that set,
+//! `signalfd` with it, which answers a new fd that nothing else owns, and `signal` with SIG_DFL, which is no code.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
@@ -57,8 +57,13 @@ pub enum Origin {
 impl Signals {
     /// Blocks these signals in the calling thread and takes them from now on.
     ///
-    /// To have them in every thread, call it before the first one is started.
+    /// To have them in every thread, call it before the first one is started. With SIGCHLD among them, children wait to be
+    /// waited for, also where whoever started us ignores it: a kernel that is told to ignore it drops how they ended.
     pub fn block(signals: &[Signal]) -> Result<Signals> {
+        if signals.contains(&Signal::CHILD) {
+            // SAFETY: SIG_DFL is a valid disposition for SIGCHLD, and runs no code of ours.
+            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        }
         let set = set_of(signals);
         // SAFETY: `set` was initialized by `set_of`; the old mask may be NULL, which means it isn't asked for.
         let failed = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) };

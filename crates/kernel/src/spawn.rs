@@ -16,13 +16,13 @@ use std::process::{Command, Stdio};
 use std::{io, mem, ptr};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
 
 use crate::caps::{self, Cap};
 use crate::door::{self, Call};
 use crate::error::{Error, Explained};
 use crate::netns::last_errno;
-use crate::{process, signals};
+use crate::signals;
 
 /// A command that was started. Dropping this neither ends it nor waits for it.
 #[derive(Debug)]
@@ -153,6 +153,7 @@ impl User {
 ///
 /// It inherits standard input, output and error and no other fd, in our process group, so that keys of the terminal reach
 /// it. No signal is blocked, and `SIGPIPE`, which Rust ignores, acts again; what else we ignore stays ignored (`nohup`).
+/// No ambient capability is left: what was given to us to steer with is not the command's.
 ///
 /// # Panics
 ///
@@ -181,8 +182,8 @@ pub fn spawn(command: &[OsString], user: Option<&User>, stdout: Stdout) -> Resul
         // What has no number is a name or an argument with a zero byte in it.
         starter.spawn().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
     });
-    let pid = match started {
-        Ok(child) => child.id(),
+    let mut child = match started {
+        Ok(child) => child,
         Err(Errno::NOENT | Errno::NOTDIR) => return Err(SpawnError::NotFound { command: name }),
         // A directory of PATH that may not be searched gives EACCES for a command that is nowhere.
         Err(Errno::ACCESS) if !exists(program) => return Err(SpawnError::NotFound { command: name }),
@@ -192,12 +193,20 @@ pub fn spawn(command: &[OsString], user: Option<&User>, stdout: Stdout) -> Resul
         }
         Err(errno) => return Err(SpawnError::NotExecutable { command: name, errno }),
     };
+    let pid = child.id();
     // Not waited for yet, so the pid can't be anyone else's.
-    let pidfd = Pid::from_raw(pid.cast_signed())
+    let opened = Pid::from_raw(pid.cast_signed())
         .ok_or(Errno::SRCH)
-        .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
-        .map_err(|errno| Error::new("pidfd_open", format!("pid {pid}"), errno))?;
-    Ok(Child { pid, pidfd })
+        .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
+    match opened {
+        Ok(pidfd) => Ok(Child { pid, pidfd }),
+        Err(errno) => {
+            // The caller is told that there is none, so there must be none. That it has ended already is no failure.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(Error::new("pidfd_open", format!("pid {pid}"), errno).into())
+        }
+    }
 }
 
 impl Child {
@@ -249,12 +258,21 @@ pub fn become_subreaper() -> Result<(), Error> {
         .map_err(|errno| Error::new("prctl", "PR_SET_CHILD_SUBREAPER", errno))
 }
 
-/// Takes leave of orphans that have ended, but not of `child`.
-pub fn reap_orphans(child: &Child) {
-    for pid in process::descendants(std::process::id()).into_iter().filter(|pid| *pid != child.pid) {
-        if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
-            // ECHILD for a grandchild whose own parent is still there: not ours to wait for.
-            let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+/// Takes leave of all children that have ended: orphans that were given to us, and `child`, whose exit is answered if it
+/// was among them.
+///
+/// For a program whose only other children are those orphans: whoever else waits for one finds it gone.
+pub fn reap(child: &Child) -> Result<Option<Exit>, Error> {
+    let mut exit = None;
+    loop {
+        match rustix::io::retry_on_intr(|| rustix::process::wait(WaitOptions::NOHANG)) {
+            Ok(Some((pid, status))) if pid.as_raw_pid().cast_unsigned() == child.pid => {
+                exit = status.exit_status().map(Exit::Code).or_else(|| status.terminating_signal().map(Exit::Signal));
+            }
+            Ok(Some(_)) => {}
+            // ECHILD: there is no child at all.
+            Ok(None) | Err(Errno::CHILD) => return Ok(exit),
+            Err(errno) => return Err(Error::new("wait4", "children", errno)),
         }
     }
 }
@@ -269,6 +287,12 @@ fn prepare(user: Option<&User>) -> io::Result<()> {
         libc::sigemptyset(&raw mut none);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+    // Ambient capabilities outlive setuid and exec alike; what is permitted to us now is still needed just below, and goes
+    // at exec. Only a kernel before 4.3 has none, and knows no hook either.
+    // SAFETY: takes numbers, and changes only what this process may do.
+    if unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) } != 0 {
+        return Err(io::Error::last_os_error());
     }
     if let Some(user) = user {
         // The groups first: after setuid we may not any more.

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rustix::io::FdFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use sklookup_kernel::process::{self, Process};
 use sklookup_kernel::signals::{Origin, Received, Signal, Signals, wait_readable};
-use sklookup_kernel::spawn::{Exit, SpawnError, Stdout, User, become_subreaper, reap_orphans, spawn};
+use sklookup_kernel::spawn::{Exit, SpawnError, Stdout, User, become_subreaper, reap, spawn};
 use sklookup_testbed::{Trial, plain_trial, sandbox_trial};
 
 use crate::leaking;
@@ -80,25 +81,20 @@ pub(crate) fn trials(mut signals: Signals) -> Vec<Trial> {
             );
             assert_eq!(shell(&script, Some(&user)), Exit::Code(0));
         }),
+        sandbox_trial("no_ambient_capability_of_ours_reaches_a_command", |_| {
+            let script = "grep -q '^CapPrm:.*[1-9a-f]' /proc/self/status";
+            let user = User::by_name("daemon").unwrap().expect("every system has daemon");
+            as_nobody_with_ambient(CapabilitySet::SETUID | CapabilitySet::SETGID, || {
+                let control = Command::new("sh").args(["-c", script]).status().unwrap();
+                assert!(control.success(), "started without care, it has them");
+                for user in [None, Some(&user)] {
+                    assert_eq!(shell(script, user), Exit::Code(1), "{user:?}");
+                }
+            });
+        }),
         plain_trial("an_orphan_of_a_command_comes_to_us", || {
-            become_subreaper().unwrap();
-            // The shell leaves a process behind that lives until its input ends, and ends itself.
-            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-            let path = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
-            let mut child =
-                spawn(&words(&["sh", "-c", "tail -n 1 <\"$0\" &", &path]), None, Stdout::Inherited).unwrap();
-            let before = process::descendants(child.pid());
-            assert_eq!(child.wait().unwrap(), Exit::Code(0));
-            let orphan = process::descendants(std::process::id())
-                .into_iter()
-                .find(|pid| Process::open(*pid).and_then(|it| it.command_line()).is_ok_and(|line| line[0] == "tail"));
-            let orphan = Process::open(orphan.unwrap_or_else(|| panic!("it was one of {before:?}"))).unwrap();
-            assert_eq!(orphan.parent().unwrap(), std::process::id());
-
-            drop(writer);
-            assert_eq!(wait_readable(&[orphan.as_fd()], None).unwrap(), [true]);
-            reap_orphans(&child);
-            assert!(!Path::new("/proc").join(orphan.pid().to_string()).exists());
+            // In a process of its own: it takes leave of any child, and the other tests wait for theirs.
+            assert!(Command::new(std::env::current_exe().unwrap()).arg(ADOPT).status().unwrap().success());
         }),
         plain_trial("a_signal_that_was_sent_names_its_sender", move || {
             assert_eq!(signals.read().unwrap(), None);
@@ -117,6 +113,49 @@ pub(crate) fn trials(mut signals: Signals) -> Vec<Trial> {
             assert_eq!(wait_readable(&[reader.as_fd()], soon).unwrap(), [true], "the other side is gone");
         }),
     ]
+}
+
+/// The word that makes this binary do [`adopt`].
+pub(crate) const ADOPT: &str = "adopt";
+
+/// Becomes the parent of what a command leaves behind, and takes leave of it.
+pub(crate) fn adopt() {
+    become_subreaper().unwrap();
+    // The shell leaves a process behind that lives until its input ends, and ends itself.
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
+    let mut child = spawn(&words(&["sh", "-c", "tail -n 1 <\"$0\" &", &path]), None, Stdout::Inherited).unwrap();
+    let before = process::descendants(child.pid()).unwrap();
+    assert_eq!(child.wait().unwrap(), Exit::Code(0));
+    let orphan = process::descendants(std::process::id())
+        .unwrap()
+        .into_iter()
+        .find(|pid| Process::open(*pid).and_then(|it| it.command_line()).is_ok_and(|line| line[0] == "tail"));
+    let orphan = Process::open(orphan.unwrap_or_else(|| panic!("it was one of {before:?}"))).unwrap();
+    assert_eq!(orphan.parent().unwrap(), std::process::id());
+
+    drop(writer);
+    assert_eq!(wait_readable(&[orphan.as_fd()], None).unwrap(), [true]);
+    assert_eq!(reap(&child).unwrap(), None, "it was waited for before");
+    assert!(!Path::new("/proc").join(orphan.pid().to_string()).exists());
+}
+
+/// Runs `f` on a thread that is nobody's, with these capabilities, which it passes on to what it starts.
+fn as_nobody_with_ambient<T: Send>(caps: CapabilitySet, f: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let nobody = rustix::process::Uid::from_raw(65534);
+            rustix::thread::set_keep_capabilities(true).unwrap();
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            let sets = CapabilitySets { effective: caps, permitted: caps, inheritable: caps };
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            for cap in caps.iter() {
+                rustix::thread::configure_capability_in_ambient_set(cap, true).unwrap();
+            }
+            f()
+        });
+        thread.join().unwrap()
+    })
 }
 
 /// Runs a script to its end.

@@ -11,6 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sklookup_kernel::signals::{Signal, Signals};
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some(children::ADOPT) {
+        children::adopt();
+        return;
+    }
     // Before the first thread starts: a signal for the process goes to any thread that has not blocked it.
     let signals = Signals::block(&[Signal::USR2]).expect("blocking a signal takes no rights");
     let trials =

@@ -84,12 +84,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             let pid = shell.id();
             // The shell starts it at its leisure.
             let grandchild = loop {
-                if let [grandchild] = process::descendants(pid)[..] {
+                if let [grandchild] = process::descendants(pid).unwrap()[..] {
                     break grandchild;
                 }
             };
             assert_eq!(process::ancestors(grandchild)[..2], [pid, own]);
-            assert!(process::descendants(own).contains(&grandchild));
+            assert!(process::descendants(own).unwrap().contains(&grandchild));
             drop(shell.stdin.take());
             shell.wait().unwrap();
         }),
