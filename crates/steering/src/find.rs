@@ -1,13 +1,14 @@
 //! Finding the sockets of a process that can be selected.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use sklookup_compiler::Family;
+use sklookup_compiler::label_map::MEMBERS;
 use sklookup_kernel::Netns;
-use sklookup_kernel::process::{Process, ProcessError};
-use sklookup_kernel::sock_diag::SockDiag;
+use sklookup_kernel::process::{self, FdSocket, Process, ProcessError, ProcessName};
+use sklookup_kernel::sock_diag::{Entry, SockDiag};
 use sklookup_kernel::socket::{self, Socket};
 use sklookup_policy::Protocol;
 
@@ -36,6 +37,19 @@ pub struct Rejected {
     pub why: String,
 }
 
+/// A member of a reuseport group that another process has, and that could not be taken from it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missed {
+    /// That process, where it could be seen.
+    pub pid: Option<u32>,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its local address, the same for the whole group.
+    pub local: SocketAddr,
+    /// Why not.
+    pub why: String,
+}
+
 /// What a search has found.
 #[derive(Debug, Default)]
 pub struct Search {
@@ -43,6 +57,10 @@ pub struct Search {
     pub found: Vec<Found>,
     /// Sockets that can't be: the first hundred, only where none can.
     pub rejected: Vec<Rejected>,
+    /// Other members of the groups found, that could not be taken.
+    pub missed: Vec<Missed>,
+    /// Other members of the groups found, beyond those that a label has slots for: left where they are.
+    pub surplus: Vec<(Protocol, SocketAddr)>,
 }
 
 /// What several sockets are that differ in more than their membership of a group.
@@ -51,6 +69,13 @@ pub struct Ambiguous {
     /// What there is: protocol and local address.
     pub candidates: BTreeSet<(Protocol, SocketAddr)>,
 }
+
+/// Whether a socket became one of those found: `false` when it has closed meanwhile, or is of no group. Else who has it and
+/// why it may not be taken.
+type Joined = Result<bool, (Option<u32>, String)>;
+
+/// What the members of a reuseport group have in common, as Linux 6.18 groups them.
+type Group = (socket::Protocol, SocketAddr, bool, bool, u32, u32);
 
 /// How many unsuitable sockets are looked at to say why.
 const REASONS: usize = 100;
@@ -63,52 +88,123 @@ pub fn protocol(protocol: socket::Protocol) -> Protocol {
     }
 }
 
+/// A process and its sockets; `None`: it has ended, or we may not look into it.
+///
+/// # Errors
+/// Anything else: that there was no fd left to look with says nothing about the process.
+pub fn sockets_of(pid: u32) -> Result<Option<(Process, Vec<FdSocket>)>, Error> {
+    let looked = Process::open(pid).and_then(|process| {
+        let sockets = process.sockets()?;
+        Ok((process, sockets))
+    });
+    match looked {
+        Ok(both) => Ok(Some(both)),
+        Err(ProcessError::Failed(error)) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
 impl Search {
-    /// Looks through every fd of some processes for sockets of this namespace.
-    ///
-    /// Processes that end meanwhile have none.
+    /// Looks through every fd of a process for sockets of this namespace, and in other processes for those of one
+    /// reuseport group with them: with all members registered, a group is served until the last one closes.
     ///
     /// # Errors
-    /// The first process could not be looked at.
-    pub fn processes(processes: &[Process], netns: &Netns) -> Result<Search, Error> {
-        // Which sockets could be selected the kernel says at once; a server may have 100,000 others.
-        let listeners = netns.run(|| SockDiag::open().and_then(|mut diag| diag.listeners()))??;
+    /// The process could not be looked at.
+    pub fn process(process: &Process, netns: &Netns) -> Result<Search, Error> {
+        let listeners = listeners(netns)?;
         let inodes: HashSet<u64> = listeners.iter().map(|entry| entry.inode).collect();
         let mut search = Search::default();
         let mut seen = HashSet::new();
         let mut others = Vec::new();
-        for (index, process) in processes.iter().enumerate() {
-            let sockets = match process.sockets() {
-                Ok(sockets) => sockets,
-                Err(error) if index == 0 => return Err(error.into()),
-                Err(_) => continue,
-            };
-            for at in sockets {
-                if seen.contains(&at.inode) {
-                    continue;
-                }
-                if !inodes.contains(&at.inode) {
-                    others.push((process, at.fd));
-                    continue;
-                }
+        for at in process.sockets()? {
+            if !inodes.contains(&at.inode) {
+                others.push((process.pid(), at.fd));
+            } else if !seen.contains(&at.inode) {
                 match process.take_fd(at.fd) {
                     Ok(fd) => {
                         seen.insert(at.inode);
                         search.add(fd, Some((process.pid(), at.fd)), netns)?;
                     }
-                    Err(ProcessError::NotOpen { .. } | ProcessError::Gone { .. }) => {}
+                    Err(ProcessError::NotOpen { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
         }
-        if search.found.is_empty() {
-            for (process, fd) in others.into_iter().take(REASONS) {
-                if let Ok(taken) = process.take_fd(fd) {
-                    search.add(taken, Some((process.pid(), fd)), netns)?;
+        search.explain(others, netns)?;
+        search.join_groups(&listeners, netns)?;
+        Ok(search)
+    }
+
+    /// What could be selected in some processes, but no more than `most` sockets; where there is nothing, what there is
+    /// instead.
+    ///
+    /// Processes that end meanwhile, or that we may not look into, have none.
+    ///
+    /// # Errors
+    /// A call that failed.
+    pub fn overview(pids: &[u32], most: usize, netns: &Netns) -> Result<Search, Error> {
+        let inodes: HashSet<u64> = listeners(netns)?.iter().map(|entry| entry.inode).collect();
+        let mut search = Search::default();
+        let mut seen = HashSet::new();
+        let mut others = Vec::new();
+        for &pid in pids {
+            let Some((process, sockets)) = sockets_of(pid)? else { continue };
+            for at in sockets {
+                if !inodes.contains(&at.inode) {
+                    others.push((pid, at.fd));
+                } else if search.found.len() < most && seen.insert(at.inode) {
+                    match process.take_fd(at.fd) {
+                        Ok(fd) => search.add(fd, Some((pid, at.fd)), netns)?,
+                        Err(ProcessError::Failed(error)) => return Err(error.into()),
+                        Err(ProcessError::Denied { .. }) => {
+                            let why = ProcessError::Denied { pid }.to_string();
+                            search.rejected.push(Rejected { fd: at.fd, why });
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+            others.truncate(REASONS);
+        }
+        search.explain(others, netns)?;
+        Ok(search)
+    }
+
+    /// Takes the sockets with these cookies from some processes. Those that have closed meanwhile are missing.
+    ///
+    /// # Errors
+    /// One may not be taken, or a call failed.
+    pub fn cookies(pids: &[u32], cookies: &BTreeSet<u64>, netns: &Netns) -> Result<Vec<Found>, Error> {
+        let listeners = listeners(netns)?;
+        let mut wanted: HashSet<u64> =
+            listeners.iter().filter(|entry| cookies.contains(&entry.cookie)).map(|entry| entry.inode).collect();
+        let mut search = Search::default();
+        let mut denied = None;
+        for &pid in pids {
+            if wanted.is_empty() {
+                break;
+            }
+            let Some((process, sockets)) = sockets_of(pid)? else { continue };
+            for at in sockets {
+                if !wanted.contains(&at.inode) {
+                    continue;
+                }
+                match process.take_fd(at.fd) {
+                    Ok(fd) => {
+                        wanted.remove(&at.inode);
+                        search.add(fd, Some((pid, at.fd)), netns)?;
+                    }
+                    Err(ProcessError::Failed(error)) => return Err(error.into()),
+                    // Another one may have it too, and be ours to look into.
+                    Err(error @ ProcessError::Denied { .. }) => denied = Some(error),
+                    Err(_) => {}
                 }
             }
         }
-        Ok(search)
+        match denied {
+            Some(error) if !wanted.is_empty() => Err(error.into()),
+            _ => Ok(search.found),
+        }
     }
 
     /// Looks at sockets that we were given, each with the number of its fd.
@@ -121,6 +217,79 @@ impl Search {
             search.add(fd, Some((std::process::id(), number)), netns)?;
         }
         Ok(search)
+    }
+
+    /// Where nothing was found, says of what there is why it won't do.
+    fn explain(&mut self, others: Vec<(u32, u32)>, netns: &Netns) -> Result<(), Error> {
+        if !self.found.is_empty() {
+            return Ok(());
+        }
+        for (pid, fd) in others.into_iter().take(REASONS) {
+            if let Ok(taken) = Process::open(pid).and_then(|process| process.take_fd(fd)) {
+                self.add(taken, Some((pid, fd)), netns)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes from other processes what is of one group with a socket that was found, as far as a label has slots.
+    fn join_groups(&mut self, listeners: &[Entry], netns: &Netns) -> Result<(), Error> {
+        let cookies = |found: &Found| found.member.cookie;
+        let ours: HashSet<u64> = self.found.iter().map(cookies).collect();
+        let grouped: HashSet<u64> = self.found.iter().filter(|found| found.reuseport).map(cookies).collect();
+        let mut groups: HashMap<Group, u32> = HashMap::new();
+        for entry in listeners.iter().filter(|entry| grouped.contains(&entry.cookie)) {
+            *groups.entry(group(entry)).or_default() += 1;
+        }
+        let others: Vec<&Entry> = listeners
+            .iter()
+            .filter(|entry| !ours.contains(&entry.cookie) && groups.contains_key(&group(entry)))
+            .collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let owners = process::owners(&others.iter().map(|entry| entry.inode).collect());
+        for entry in others {
+            let members = groups.entry(group(entry)).or_default();
+            if *members >= MEMBERS {
+                self.surplus.push((protocol(entry.protocol), entry.local));
+                continue;
+            }
+            let holders = owners.of.get(&entry.inode).map_or(&[][..], Vec::as_slice);
+            match self.join(entry, holders, netns)? {
+                Ok(true) => *members += 1,
+                Ok(false) => {}
+                Err((pid, why)) => {
+                    self.missed.push(Missed { pid, protocol: protocol(entry.protocol), local: entry.local, why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a socket from whichever of its holders allows it.
+    fn join(&mut self, entry: &Entry, holders: &[ProcessName], netns: &Netns) -> Result<Joined, Error> {
+        let mut joined = match holders {
+            [] => Err((None, "no process that we may look into has it".to_owned())),
+            _ => Ok(false),
+        };
+        for &ProcessName { pid, .. } in holders {
+            let taken = Process::open(pid).and_then(|process| {
+                let at = process.sockets()?.into_iter().find(|at| at.inode == entry.inode);
+                at.map(|at| Ok((process.take_fd(at.fd)?, at.fd))).transpose()
+            });
+            match taken {
+                Ok(Some((fd, number))) => {
+                    self.add(fd, Some((pid, number)), netns)?;
+                    // At the same address without SO_REUSEPORT it is of no group.
+                    let alone = self.found.pop_if(|found| found.member.cookie == entry.cookie && !found.reuseport);
+                    return Ok(Ok(alone.is_none()));
+                }
+                Ok(None) | Err(ProcessError::Gone { .. } | ProcessError::NotOpen { .. }) => {}
+                Err(error) => joined = Err((Some(pid), error.to_string())),
+            }
+        }
+        Ok(joined)
     }
 
     fn add(&mut self, fd: OwnedFd, place: Option<(u32, u32)>, netns: &Netns) -> Result<(), Error> {
@@ -146,6 +315,15 @@ impl Search {
         }
         Ok(())
     }
+}
+
+/// What could be selected, as the kernel says at once; a server may have 100,000 other sockets.
+fn listeners(netns: &Netns) -> Result<Vec<Entry>, Error> {
+    Ok(netns.run(|| SockDiag::open().and_then(|mut diag| diag.listeners()))??)
+}
+
+fn group(entry: &Entry) -> Group {
+    (entry.protocol, entry.local, entry.ipv6, entry.v6only, entry.interface, entry.uid)
 }
 
 /// Makes sure that what was found is one service: for each protocol and family one socket, or one reuseport group.

@@ -1,6 +1,7 @@
 //! `register` and `unregister`: sockets of running processes.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use sklookup_compiler::Family;
 use sklookup_kernel::listen_fds::{self, ListenFd};
 use sklookup_kernel::process::Process;
 use sklookup_policy::{Label, Protocol};
-use sklookup_steering::find::{Ambiguous, Found, Rejected, Search, one_service};
+use sklookup_steering::find::{Ambiguous, Found, Missed, Rejected, Search, one_service};
 use sklookup_steering::{Error, Placement};
 
 use crate::args::{FamilyArg, Global, Register, Unregister};
@@ -22,10 +23,13 @@ pub fn register(global: &Global, args: &Register) -> Result<Answer, Failure> {
     let passed = args.listen_fds.then(|| passed(&args.label)).transpose()?;
     let state = state(global)?;
     let search = match (args.pid, passed) {
-        (Some(pid), _) => Search::processes(&[Process::open(pid).map_err(Error::from)?], state.netns())?,
+        (Some(pid), _) => Search::process(&Process::open(pid).map_err(Error::from)?, state.netns())?,
         (None, passed) => Search::given(passed.into_iter().flatten(), state.netns())?,
     };
     let whose = args.pid.map_or_else(|| "the passed fds".to_owned(), |pid| format!("pid {pid}"));
+    let mut missed = search.missed.clone();
+    missed.retain(|missed| is_meant(&args.matches, missed.protocol, missed.local));
+    let surplus = search.surplus.iter().filter(|(protocol, local)| is_meant(&args.matches, *protocol, *local)).count();
     let found = choose(search, &args.matches, &whose)?;
     let sockets: Vec<Value> = found.iter().map(described).collect();
     let mut text = String::new();
@@ -36,7 +40,7 @@ pub fn register(global: &Global, args: &Register) -> Result<Answer, Failure> {
     let protocols = protocols.iter().map(Protocol::to_string).collect::<Vec<_>>().join(",");
     let members = found.into_iter().map(|found| found.member).collect();
     let placement = Placement { label: args.label.clone(), members };
-    let left_out = placement.left_out();
+    let left_out = placement.left_out() + surplus;
     state.register(placement)?;
     let named = state.generation()?.is_some_and(|live| live.record.policy.labels().contains(&args.label));
     let more = (left_out > 0).then(|| {
@@ -53,7 +57,7 @@ pub fn register(global: &Global, args: &Register) -> Result<Answer, Failure> {
         )
     });
     let json = json!({ "label": args.label.to_string(), "sockets": sockets, "named-by-a-binding": named });
-    Ok(Answer::yes(text, json).in_effect(true).saying(more).saying(unnamed))
+    Ok(Answer::yes(text, json).in_effect(true).saying(more).saying(missed.iter().map(not_taken)).saying(unnamed))
 }
 
 pub fn unregister(global: &Global, args: &Unregister) -> Result<Answer, Failure> {
@@ -111,15 +115,27 @@ fn is_default(name: &str) -> bool {
 
 /// The sockets that are meant: those that match, and one service at that.
 pub fn choose(search: Search, matches: &[SocketMatch], whose: &str) -> Result<Vec<Found>, Failure> {
-    let meant = |found: &Found| {
-        matches.is_empty() || matches.iter().any(|socket| socket.describes(found.member.protocol, found.local))
-    };
+    let meant = |found: &Found| is_meant(matches, found.member.protocol, found.local);
     let (meant, others): (Vec<Found>, Vec<Found>) = search.found.into_iter().partition(meant);
     if meant.is_empty() {
         return Err(Failure::new(nothing_found(&others, &search.rejected, matches, whose)));
     }
     one_service(&meant).map_err(|ambiguous| Failure::new(several(&ambiguous, whose)))?;
     Ok(meant)
+}
+
+fn is_meant(matches: &[SocketMatch], protocol: Protocol, local: SocketAddr) -> bool {
+    matches.is_empty() || matches.iter().any(|socket| socket.describes(protocol, local))
+}
+
+/// A member of the group stays outside: what arrives is refused once those registered have closed, though it listens.
+fn not_taken(missed: &Missed) -> Said {
+    let Missed { pid, protocol, local, why } = missed;
+    let whose = pid.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
+    Said::with_help(
+        format!("{protocol} {local} of {whose} is of the same group and could not be registered: {why}"),
+        "it still gets its share, but once those registered have closed, nothing is steered to it",
+    )
 }
 
 fn nothing_found(others: &[Found], rejected: &[Rejected], matches: &[SocketMatch], whose: &str) -> Said {

@@ -9,6 +9,7 @@ use crate::under_test::{Run, assert_clean, server, sklookup, tcp};
 pub fn trials() -> Vec<Trial> {
     vec![
         kernel_trial("it_ends_as_its_command_ended", exit_statuses),
+        kernel_trial("it_ends_so_too_where_its_starter_ignores_children", ignored_children),
         kernel_trial("signals_are_passed_on", signals),
         kernel_trial("a_killed_run_refuses_nobody_and_the_next_command_sweeps", killed),
         kernel_trial("json_is_one_document_and_the_servers_output_is_not_in_it", json),
@@ -41,6 +42,14 @@ fn exit_statuses(sandbox: &Sandbox) {
         assert_eq!(run.wait().code, Some(code));
         assert_clean(sandbox);
     }
+}
+
+fn ignored_children(sandbox: &Sandbox) {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' CHLD; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_sklookup"), "run"]);
+    let ended = Run::spawn(command.args(BIND).args(["--", "sh", "-c", "exit 7"])).wait();
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert_clean(sandbox);
 }
 
 fn signals(sandbox: &Sandbox) {

@@ -1,5 +1,6 @@
 //! `run` on a real kernel: real servers, real clients, each test in namespaces of its own.
 
+mod across;
 mod end;
 mod follow;
 mod server;
@@ -14,6 +15,6 @@ fn main() {
     {
         server::serve(name, commands);
     }
-    let trials = [start::trials(), follow::trials(), end::trials(), together::trials()];
+    let trials = [start::trials(), follow::trials(), end::trials(), together::trials(), across::trials()];
     sklookup_testbed::main(trials.into_iter().flatten().collect())
 }

@@ -112,6 +112,8 @@ fn wrong_bindings(sandbox: &Sandbox) {
         (&["--bind", "tcp 127.7.0.0/16 80", "--user", "no-such-user"], "--user no-such-user"),
         (&["--bind", "tcp 127.7.0.0/16 80", "--netns", "no-such-netns"], "no-such-netns"),
         (&["--bind", "tcp 127.7.0.0/16 80", "--bpffs", "/tmp"], "/tmp: not a bpffs"),
+        (&["--bind", "tcp 127.7.0.0/16 80", "--timeout", "31536001"], "31536001"),
+        (&["--bind", "tcp 127.7.0.0/16 80", "--timeout", "18446744073709551615"], "18446744073709551615"),
     ] {
         let ended = Run::start(options, &touch).wait();
         assert_eq!(ended.code, Some(125), "{options:?}: {ended:?}");

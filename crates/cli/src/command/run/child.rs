@@ -61,20 +61,18 @@ impl<'a> Child<'a> {
 
     /// Waits until something happens, at most this long, and does what there is to do about it.
     pub fn attend(&mut self, timeout: Duration, watch: &Watch<'_>) -> Result<(), Failure> {
-        let mut fds = vec![self.signals.as_fd()];
-        if self.exit.is_none() {
-            fds.push(self.command.as_fd());
+        if signals::wait_readable(&[self.signals.as_fd()], Some(timeout))? != [true] {
+            return Ok(());
         }
-        signals::wait_readable(&fds, Some(timeout))?;
         while let Some(received) = self.signals.read()? {
             if received.number != Signal::CHILD.as_raw() {
                 self.pass_on(received, watch);
+                continue;
             }
-        }
-        // SIGCHLD is one for many: whoever has ended is looked for each time.
-        spawn::reap_orphans(&self.command);
-        if self.exit.is_none() {
-            self.exit = self.command.try_wait()?;
+            // One for many: each that has ended is taken leave of.
+            if let Some(exit) = spawn::reap(&self.command)? {
+                self.exit = Some(exit);
+            }
         }
         Ok(())
     }
@@ -82,13 +80,19 @@ impl<'a> Child<'a> {
     /// Ends the command and all that it started.
     pub fn end(&mut self, watch: &Watch<'_>) -> Result<(), Failure> {
         for signal in [Signal::TERM, Signal::KILL] {
-            let deadline = Instant::now() + GRACE;
-            for process in watch.processes() {
-                // Whoever has ended meanwhile needs no signal.
-                let _ = signals::send(process.as_fd(), signal);
+            if self.exit.is_none() {
+                // By its own fd, whatever becomes of the look at the others.
+                let _ = self.command.send(signal);
             }
-            while !watch.processes().is_empty() && Instant::now() < deadline {
-                self.attend(Duration::from_millis(20), watch)?;
+            let others = watch.pids().unwrap_or_default();
+            others.into_iter().filter(|pid| *pid != self.pid()).for_each(|pid| tell(pid, signal));
+            let told = Instant::now();
+            while self.exit.is_none() || watch.is_alone().is_ok_and(|alone| !alone) {
+                let left = GRACE.saturating_sub(told.elapsed());
+                if left.is_zero() {
+                    break;
+                }
+                self.attend(left, watch)?;
             }
         }
         Ok(())
@@ -105,10 +109,16 @@ impl<'a> Child<'a> {
             return;
         }
         // Gone to the background: the signal is for the daemon, and its workers hear from it.
-        let own = std::process::id();
-        for process in watch.processes().iter().filter(|process| process.parent().is_ok_and(|parent| parent == own)) {
-            let _ = signals::send(process.as_fd(), signal);
+        for pid in watch.daemons().unwrap_or_default() {
+            tell(pid, signal);
         }
+    }
+}
+
+/// Sends a signal; who has ended meanwhile needs none.
+fn tell(pid: u32, signal: Signal) {
+    if let Ok(process) = Process::open(pid) {
+        let _ = signals::send(process.as_fd(), signal);
     }
 }
 

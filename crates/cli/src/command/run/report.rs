@@ -52,6 +52,14 @@ pub fn unserved(asked: &Asked, service: &Service) -> Option<Said> {
     })
 }
 
+/// A group has more sockets than a label has slots; nothing is wrong.
+pub fn left_out(sockets: usize) -> Said {
+    Said::new(format!(
+        "{sockets} sockets of the group have no slot of their own; the kernel spreads over the whole group all the same, \
+         and they get the slots of those that close"
+    ))
+}
+
 /// Only the user can say which socket is meant.
 pub fn several(several: Several, pid: u32) -> Said {
     register::several(&Ambiguous { candidates: several }, &described(pid))

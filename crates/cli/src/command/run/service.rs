@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use sklookup_compiler::Family;
+use sklookup_compiler::label_map::MEMBERS;
 use sklookup_policy::Protocol;
 
 use crate::command::run::asked::Kind;
@@ -34,6 +35,13 @@ pub struct Service {
 struct Group {
     local: SocketAddr,
     cookies: BTreeSet<u64>,
+}
+
+impl Group {
+    /// Those that get a slot: always the same ones of the same sockets.
+    fn placed(&self) -> impl Iterator<Item = u64> {
+        self.cookies.iter().copied().take(MEMBERS as usize)
+    }
 }
 
 /// What there is to choose from, where only the user can choose.
@@ -71,14 +79,19 @@ impl Service {
         self.serving.is_empty()
     }
 
-    /// The cookies of all its sockets.
+    /// The cookies of its sockets, as far as a label has slots for them.
     pub fn cookies(&self) -> BTreeSet<u64> {
-        self.serving.values().flat_map(|group| &group.cookies).copied().collect()
+        self.serving.values().flat_map(Group::placed).collect()
+    }
+
+    /// How many sockets of a group have no slot, at most.
+    pub fn left_out(&self) -> usize {
+        self.serving.values().map(|group| group.cookies.len() - group.placed().count()).max().unwrap_or(0)
     }
 
     /// The families of packets that a socket gets here.
     pub fn families(&self, cookie: u64) -> Vec<Family> {
-        let of = |(kind, group): (&Kind, &Group)| group.cookies.contains(&cookie).then_some(kind.1);
+        let of = |(kind, group): (&Kind, &Group)| group.placed().any(|placed| placed == cookie).then_some(kind.1);
         self.serving.iter().filter_map(of).collect()
     }
 
@@ -119,6 +132,16 @@ mod tests {
         assert_eq!(service.cookies(), BTreeSet::from([1, 2, 3]));
         assert_eq!(service.families(2), [Family::V4]);
         assert_eq!(service.families(3), [Family::V6]);
+    }
+
+    #[test]
+    fn a_group_larger_than_a_label_fills_its_slots_and_no_more() {
+        let group: Vec<Seen> = (1..=20).map(|cookie| seen("127.0.0.1:80", cookie, &[TCP4])).collect();
+        let (service, _) = Service::choose(&group, &Service::default());
+        assert_eq!(service.cookies(), (1..=16).collect());
+        assert_eq!(service.left_out(), 4);
+        assert_eq!((service.families(16), service.families(17)), (vec![Family::V4], vec![]));
+        assert_eq!(cookies(&group[1..], &service), (2..=17).collect::<Vec<_>>(), "the next one gets the slot");
     }
 
     #[test]

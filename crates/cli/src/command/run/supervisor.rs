@@ -27,6 +27,9 @@ const SETTLED: Duration = Duration::from_millis(50);
 /// Between two looks at a server that is being served.
 const CALM: Duration = Duration::from_millis(200);
 
+/// Between two looks at the label, while the sockets stay the same: another command may have emptied it.
+const LABEL: Duration = Duration::from_secs(1);
+
 /// How long a daemon, whose starter has ended, may be without a socket until it counts as gone too.
 const REOPENED: Duration = Duration::from_secs(2);
 
@@ -53,6 +56,10 @@ pub struct Supervisor<'a> {
     remembered: Service,
     /// The label may be behind the server.
     behind: bool,
+    /// When the label was last looked at.
+    checked: Instant,
+    /// That not every socket has a slot was said.
+    crowded: bool,
     /// What was said last: what happens at each look is said once.
     said: Vec<Said>,
 }
@@ -67,19 +74,32 @@ impl<'a> Supervisor<'a> {
         child: Child<'a>,
     ) -> Supervisor<'a> {
         let (service, remembered) = (Service::default(), Service::default());
-        Supervisor { args, asked, steering, watch, child, service, remembered, behind: false, said: Vec::new() }
+        Supervisor {
+            args,
+            asked,
+            steering,
+            watch,
+            child,
+            service,
+            remembered,
+            behind: false,
+            checked: Instant::now(),
+            crowded: false,
+            said: Vec::new(),
+        }
     }
 
     /// Stays with it until it has ended. When it can't be served, it is ended.
     pub fn run(mut self) -> Result<Outcome, Failure> {
-        let begun = match self.begin() {
-            Ok(begun) => begun,
-            Err(failure) => {
-                self.child.end(&self.watch)?;
-                return Err(failure);
-            }
-        };
-        let Some(found) = begun else {
+        let outcome = self.supervise();
+        if outcome.is_err() {
+            self.child.end(&self.watch)?;
+        }
+        outcome
+    }
+
+    fn supervise(&mut self) -> Result<Outcome, Failure> {
+        let Some(found) = self.begin()? else {
             let exit = self.child.exit().expect("only what has ended does not begin");
             report::say([report::never_listened(&self.args.command, exit)]);
             return Ok(Outcome { exit, found: Vec::new() });
@@ -89,7 +109,7 @@ impl<'a> Supervisor<'a> {
 
     /// Waits until it listens and steers to it; `None`: it ended before.
     fn begin(&mut self) -> Result<Option<Vec<Value>>, Failure> {
-        let deadline = Instant::now() + Duration::from_secs(self.args.timeout);
+        let (timeout, begun) = (Duration::from_secs(self.args.timeout), Instant::now());
         let mut pause = EAGER[0];
         let mut seen = Vec::new();
         let mut since = Instant::now();
@@ -105,10 +125,10 @@ impl<'a> Supervisor<'a> {
                 }
                 since = Instant::now();
             }
-            if self.has_ended() {
+            if self.has_ended()? {
                 return Ok(None);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 let search = self.watch.search()?;
                 let said = report::timed_out(&search, &self.watch, self.asked, self.args, self.child.pid());
@@ -141,6 +161,7 @@ impl<'a> Supervisor<'a> {
         self.steering.begin(found)?;
         report::say([for_people]);
         report::say(report::unserved(self.asked, &service));
+        self.say_left_out(&service);
         self.remembered = service.clone();
         self.service = service;
         Ok(Some(for_machines))
@@ -159,23 +180,30 @@ impl<'a> Supervisor<'a> {
             if !self.service.is_empty() {
                 open = Instant::now();
             }
-            if let Some(exit) = self.child.exit()
-                && (self.has_ended() || open.elapsed() >= REOPENED)
-            {
-                return Ok(exit);
+            let Some(exit) = self.child.exit() else { continue };
+            match self.has_ended() {
+                Ok(ended) if ended || open.elapsed() >= REOPENED => return Ok(exit),
+                Ok(_) => {}
+                Err(error) => self.say_once(Failure::from(error).said),
             }
         }
     }
 
     /// Brings the label up to date. One that somebody else took away stays away.
     fn keep_up(&mut self) -> Result<(), Error> {
-        let Some(registered) = self.steering.registered()? else {
+        let changed = self.behind || self.watch.changed()?;
+        if !changed && self.checked.elapsed() < LABEL {
+            return Ok(());
+        }
+        let registered = self.steering.registered()?;
+        self.checked = Instant::now();
+        let Some(registered) = registered else {
             self.say_once(vec![report::taken_away()]);
             return Ok(());
         };
         // Somebody may have emptied the label by hand; as long as this runs, the server belongs in it.
         let in_place = self.service.cookies().is_subset(&registered);
-        if in_place && !self.behind && !self.watch.changed()? {
+        if in_place && !changed {
             return Ok(());
         }
         self.behind = true;
@@ -193,6 +221,7 @@ impl<'a> Supervisor<'a> {
             let said = report::followed(&found);
             self.steering.replace(found)?;
             report::say([said]);
+            self.say_left_out(&service);
         }
         self.remembered = service.clone().or(&self.remembered);
         self.service = service;
@@ -202,11 +231,19 @@ impl<'a> Supervisor<'a> {
 
     /// Whether the command has ended for good. One that ended well may have left a server in the background: as long as
     /// anything it started is there, that is what runs.
-    fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> Result<bool, Error> {
         match self.child.exit() {
-            None => false,
-            Some(Exit::Code(0)) => self.watch.processes().is_empty(),
-            Some(_) => true,
+            None => Ok(false),
+            Some(Exit::Code(0)) => self.watch.is_alone(),
+            Some(_) => Ok(true),
+        }
+    }
+
+    fn say_left_out(&mut self, service: &Service) {
+        let sockets = service.left_out();
+        if sockets > 0 && !self.crowded {
+            report::say([report::left_out(sockets)]);
+            self.crowded = true;
         }
     }
 

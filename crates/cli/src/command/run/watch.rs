@@ -1,7 +1,8 @@
 //! Watching what a command and those it starts listen on, without touching a socket.
 //!
 //! Whoever holds a duplicate of a listener keeps it open: a server that closes its socket and binds the address again
-//! would find it taken. So looking is done with sock_diag and /proc, and fds are taken only to be registered.
+//! would find it taken. So looking is done with sock_diag and /proc, and fds are taken only to be registered. Processes are
+//! looked at one by one: a server may have more workers than we may have fds.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use sklookup_compiler::Family;
 use sklookup_kernel::process::{self, Process};
 use sklookup_kernel::sock_diag::{Entry, SockDiag};
 use sklookup_policy::Protocol;
-use sklookup_steering::find::{Found, Search, protocol};
+use sklookup_steering::find::{Found, Search, protocol, sockets_of};
 use sklookup_steering::{Error, State};
 
 use crate::command::run::asked::{Asked, Kind};
@@ -39,30 +40,32 @@ impl<'a> Watch<'a> {
         let listening = diag.listeners()?;
         let inherited =
             listening.iter().filter(|entry| held.contains(&entry.inode)).map(|entry| entry.cookie).collect();
-        Ok(Watch { state, asked, diag, strangers: process::descendants(own), inherited, last: BTreeSet::new() })
+        let strangers = process::descendants(own)?;
+        Ok(Watch { state, asked, diag, strangers, inherited, last: BTreeSet::new() })
     }
 
     /// The sockets that could be meant, in a fixed order.
     pub fn look(&mut self) -> Result<Vec<Seen>, Error> {
         let listening = self.diag.listeners()?;
-        self.last = listening.iter().map(|entry| entry.cookie).collect();
         let by_inode: HashMap<u64, &Entry> = listening.iter().map(|entry| (entry.inode, entry)).collect();
         let mut seen = Vec::new();
         let mut known = HashSet::new();
-        for process in self.processes() {
-            // One that has ended meanwhile, or that we may not look into, shows nothing.
-            for socket in process.sockets().unwrap_or_default() {
+        for pid in self.pids()? {
+            let Some((_, sockets)) = sockets_of(pid)? else { continue };
+            for socket in sockets {
                 let Some(entry) = by_inode.get(&socket.inode) else { continue };
                 if !known.insert(socket.inode) {
                     continue;
                 }
                 let (protocol, local) = (protocol(entry.protocol), entry.local);
                 if let Ok(kinds) = self.uses(protocol, local, families(entry), entry.cookie) {
-                    seen.push(Seen { protocol, local, cookie: entry.cookie, kinds, pid: process.pid() });
+                    seen.push(Seen { protocol, local, cookie: entry.cookie, kinds, pid });
                 }
             }
         }
         seen.sort();
+        // Only now: a look that failed has to be had again.
+        self.last = listening.iter().map(|entry| entry.cookie).collect();
         Ok(seen)
     }
 
@@ -88,14 +91,15 @@ impl<'a> Watch<'a> {
         Ok(now != self.last)
     }
 
-    /// Everything the processes hold, with reasons: for saying why nothing was found.
+    /// What the processes hold, with reasons: for saying why nothing was found.
     pub fn search(&self) -> Result<Search, Error> {
-        Search::processes(&self.processes(), self.state.netns())
+        const MOST: usize = 100; // sockets; more reasons than anyone reads
+        Search::overview(&self.pids()?, MOST, self.state.netns())
     }
 
     /// The sockets of a service, taken to be registered, each for what it is to serve.
     pub fn take(&self, service: &Service) -> Result<Vec<Found>, Error> {
-        let mut found = self.search()?.found;
+        let mut found = Search::cookies(&self.pids()?, &service.cookies(), self.state.netns())?;
         found.retain_mut(|found| {
             found.member.families = service.families(found.member.cookie);
             !found.member.families.is_empty()
@@ -103,16 +107,31 @@ impl<'a> Watch<'a> {
         Ok(found)
     }
 
-    /// The command and all that it started, as long as they live.
-    pub fn processes(&self) -> Vec<Process> {
-        let mut pids: BTreeSet<u32> = process::descendants(std::process::id()).into_iter().collect();
+    /// The command and all that it started.
+    pub fn pids(&self) -> Result<Vec<u32>, Error> {
+        let mut pids: BTreeSet<u32> = process::descendants(std::process::id())?.into_iter().collect();
         for stranger in &self.strangers {
             pids.remove(stranger);
-            for theirs in process::descendants(*stranger) {
+            for theirs in process::descendants(*stranger)? {
                 pids.remove(&theirs);
             }
         }
-        pids.into_iter().filter_map(|pid| Process::open(pid).ok()).collect()
+        Ok(pids.into_iter().collect())
+    }
+
+    /// Whether neither the command nor anyone that it started is left.
+    ///
+    /// Whoever loses its parent is given to us, so as long as there is anyone we have a child. Those that have ended count
+    /// until they were waited for.
+    pub fn is_alone(&self) -> Result<bool, Error> {
+        Ok(self.daemons()?.is_empty())
+    }
+
+    /// Those of them that are our children: the command, and whoever was given to us when its parent ended.
+    pub fn daemons(&self) -> Result<Vec<u32>, Error> {
+        let mut children = process::children(std::process::id())?;
+        children.retain(|child| !self.strangers.contains(child));
+        Ok(children)
     }
 }
 
