@@ -43,7 +43,7 @@ fn replaced(sandbox: &Sandbox) {
     let apply = |text: &str| {
         let file = sandbox.scratch.join("policy.toml");
         std::fs::write(&file, text).unwrap();
-        let applied = sklookup(&["apply", file.to_str().unwrap()]).output().unwrap();
+        let applied = sklookup(&["apply", file.to_str().unwrap(), "--allow", "shrink"]).output().unwrap();
         assert!(applied.status.success(), "{applied:?}");
     };
     let export = || String::from_utf8(sklookup(&["export"]).output().unwrap().stdout).unwrap();
