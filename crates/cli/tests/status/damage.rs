@@ -1,8 +1,13 @@
 //! What is dead, missing or not what it was is said, and ends in exit status 1.
 
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
-use sklookup_kernel::{Sandbox, interface};
+use serde_json::json;
+use sklookup_kernel::{Sandbox, bpffs, interface};
 use sklookup_testbed::{Trial, kernel_trial};
 
 use crate::command::sklookup;
@@ -13,8 +18,49 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("a_closed_socket_leaves_its_label_without_one", closed),
         kernel_trial("a_family_without_a_socket_is_missing_though_the_other_has_one", half_served),
         kernel_trial("an_interface_made_again_under_its_name_is_drift", drift),
+        kernel_trial("what_somebody_holds_is_not_litter", litter),
+        kernel_trial("what_other_commands_put_in_effect_meanwhile_is_not_litter", commits_meanwhile),
         kernel_trial("a_registration_that_no_binding_names_is_shown_and_not_a_fault", spare),
     ]
+}
+
+fn litter(sandbox: &Sandbox) {
+    bind("web tcp 127.7.0.0/16 80");
+    let state = sandbox.bpffs.join("sklookup").join(sandbox.netns.inode().to_string());
+    let left = state.join("gen-4294967294");
+    bpffs::create_dir(&left, 0o711).unwrap();
+    let of = || status().1["litter"].clone();
+    assert_eq!(of(), json!(["gen-4294967294"]));
+    let held = bpffs::open_dir(&left).unwrap();
+    assert!(bpffs::try_lock(held.as_fd()).unwrap());
+    assert_eq!(of(), json!([]));
+    drop(held);
+    // A child that another test starts at this moment has the fd, and so the lock, until it runs its own program.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while of() != json!(["gen-4294967294"]) {
+        assert!(Instant::now() < deadline, "looking at it changes nothing");
+    }
+    bind("web tcp 127.7.0.0/16 443");
+    assert_eq!(of(), json!([]), "the next change sweeps it up");
+}
+
+fn commits_meanwhile(_: &Sandbox) {
+    bind("web tcp 127.7.0.0/16 80");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for port in 1..=60 {
+                bind(&format!("web tcp 127.7.0.0/16 {}", 1000 + port));
+            }
+            over.store(true, Ordering::Release);
+        });
+        let mut looks = 0;
+        while !over.load(Ordering::Acquire) && !writer.is_finished() {
+            assert_eq!(status().1["litter"], json!([]), "at look {looks}");
+            looks += 1;
+        }
+        assert!(looks > 5, "{looks}");
+    });
 }
 
 fn closed(_: &Sandbox) {

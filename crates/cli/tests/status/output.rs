@@ -11,13 +11,14 @@ use sklookup_kernel::Sandbox;
 use sklookup_testbed::{Trial, kernel_trial, sandbox_trial};
 
 use crate::command::{Ran, command, sklookup};
-use crate::world::{bind, tcp_server};
+use crate::world::{bind, findings, status, tcp_server};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         kernel_trial("a_process_can_not_command_the_terminal_with_its_name", escaped),
         kernel_trial("a_closed_pipe_is_a_quiet_end", quiet_end),
         kernel_trial("a_full_disk_is_an_error", full),
+        kernel_trial("thousands_of_findings_are_a_few_on_a_terminal_and_all_in_a_document", many_findings),
         kernel_trial("an_ordinary_user_is_told_what_could_not_be_seen", ordinary_user),
         kernel_trial("doctor_leaves_nothing_behind", leaves_nothing),
         sandbox_trial("doctor_says_how_to_mount_a_bpffs", no_bpffs),
@@ -67,6 +68,18 @@ fn full(_: &Sandbox) {
         assert_eq!(ran.exit, 2, "{arguments:?}: {ran:?}");
         assert!(ran.stderr.contains("write the answer: No space left"), "{arguments:?}: {ran:?}");
     }
+}
+
+fn many_findings(sandbox: &Sandbox) {
+    let labels: Vec<String> = (0..2_000).map(|n| format!("'label-{n} tcp 127.7.0.0/16 {}'", n + 1)).collect();
+    let policy = sandbox.scratch.join("many.toml");
+    std::fs::write(&policy, format!("bindings = [{}]", labels.join(","))).unwrap();
+    assert_eq!(sklookup(&["apply", policy.to_str().unwrap()]).exit, 0);
+    let ran = sklookup(&["status"]);
+    assert_eq!((ran.exit, ran.stderr.lines().count()), (1, 2 * 10 + 2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("and 1990 more labels without a socket"), "{}", ran.stderr);
+    let (_, status) = status();
+    assert_eq!(findings(&status).len(), 2_000);
 }
 
 fn ordinary_user(sandbox: &Sandbox) {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
 
 use sklookup_compiler::{Counts, Family};
 use sklookup_kernel::process::{self, Owners, Process};
@@ -154,18 +156,25 @@ impl State {
 
     /// Generations that are neither live nor the parent of the live one, and that nobody holds.
     fn litter(&self, live: u32, parent: u32) -> Result<Vec<String>, Error> {
+        // Held for a moment, where nobody does: a writer that has just made it tries again. `/proc/locks` would not do, it
+        // shows no holder in another pid namespace.
+        let forsaken = |path: &Path| {
+            bpffs::open_dir(path).and_then(|dir| bpffs::try_lock(dir.as_fd())).is_ok_and(|forsaken| forsaken)
+        };
+        // Whoever put it in effect is still at work, and sweeps when done: holding what is swept would keep it there.
+        if !forsaken(&self.generation_dir(live)) {
+            return Ok(Vec::new());
+        }
         // Who may not list the state has no business with its litter.
         let names = bpffs::open_dir(self.dir()).and_then(|dir| bpffs::list(dir.as_fd())).unwrap_or_default();
-        let forsaken = |name: &String| {
-            let needed = generation_id(name).is_none_or(|id| id == live || id == parent);
-            // Held for a moment, where nobody does: a writer that has just made it tries again, a sweeper leaves it to the
-            // next one. `/proc/locks` shows no holder in another pid namespace.
-            !needed
-                && bpffs::open_dir(&self.dir().join(name))
-                    .and_then(|dir| bpffs::try_lock(dir.as_fd()))
-                    .is_ok_and(|forsaken| forsaken)
-        };
-        let litter = names.into_iter().filter(forsaken).collect();
+        let needed = |name: &str| generation_id(name).is_none_or(|id| id == live || id == parent);
+        let mut litter: Vec<String> =
+            names.into_iter().filter(|name| !needed(name) && forsaken(&self.dir().join(name))).collect();
+        if !litter.is_empty() {
+            // One that was made this moment is not locked yet, and its writer may have found it held by us. Litter stays.
+            std::thread::sleep(MOMENT);
+            litter.retain(|name| forsaken(&self.dir().join(name)));
+        }
         // Another command may have ended since `live` was looked at: what it put in effect is none, nor is its parent.
         let stays = self.live()?.is_some_and(|now| now.id == live);
         Ok(if stays { litter } else { Vec::new() })
@@ -197,6 +206,9 @@ impl Status {
         }
     }
 }
+
+/// How long a writer may need from making a directory to holding it.
+const MOMENT: Duration = Duration::from_millis(30);
 
 /// What was read of a generation while it was live.
 struct Seen {
