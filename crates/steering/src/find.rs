@@ -342,3 +342,31 @@ pub fn one_service(found: &[Found]) -> Result<(), Ambiguous> {
     }
     Err(Ambiguous { candidates: found.iter().map(|found| (found.member.protocol, found.local)).collect() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_ended_shows_nothing_and_is_no_failure() {
+        let netns = Netns::current().unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
+        let gone = child.id();
+        child.wait().unwrap();
+        // First in the list too: the starter of a daemon.
+        let pids = [gone, std::process::id()];
+        assert!(sockets_of(gone).unwrap().is_none());
+        assert!(Search::cookies(&pids, &BTreeSet::from([1]), &netns).unwrap().is_empty());
+        Search::overview(&pids, 1, &netns).unwrap();
+    }
+
+    #[test]
+    fn no_more_sockets_are_taken_than_were_asked_for() {
+        let netns = Netns::current().unwrap();
+        let _held: Vec<_> = (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let own = std::process::id();
+        assert_eq!(Search::overview(&[own], 2, &netns).unwrap().found.len(), 2);
+    }
+}
