@@ -125,13 +125,11 @@ pub(crate) fn adopt() {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let path = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
     let mut child = spawn(&words(&["sh", "-c", "tail -n 1 <\"$0\" &", &path]), None, Stdout::Inherited).unwrap();
-    let before = process::descendants(child.pid()).unwrap();
     assert_eq!(child.wait().unwrap(), Exit::Code(0));
-    let orphan = process::descendants(std::process::id())
-        .unwrap()
-        .into_iter()
-        .find(|pid| Process::open(*pid).and_then(|it| it.command_line()).is_ok_and(|line| line[0] == "tail"));
-    let orphan = Process::open(orphan.unwrap_or_else(|| panic!("it was one of {before:?}"))).unwrap();
+    // There is no other: it may still be a shell that is about to become tail, and keeps its pid.
+    let orphans = process::descendants(std::process::id()).unwrap();
+    let &[orphan] = orphans.as_slice() else { panic!("one is left behind, not {orphans:?}") };
+    let orphan = Process::open(orphan).unwrap();
     assert_eq!(orphan.parent().unwrap(), std::process::id());
 
     drop(writer);
