@@ -4,8 +4,6 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 use serde_json::json;
 use sklookup_kernel::{Sandbox, bpffs, interface};
 use sklookup_testbed::{Trial, kernel_trial};
@@ -92,7 +90,7 @@ fn drift(_: &Sandbox) {
     let (first, _) = interface::add_veth("sk-a", "sk-b").unwrap();
     bind("pass tcp 127.7.0.0/16 dev sk-a");
     assert_eq!(status().0, 0);
-    remove(first);
+    interface::remove(first).unwrap();
     let (exit, gone) = status();
     assert_eq!((exit, gone["interfaces"][0]["index-now"].is_null()), (1, true));
     assert!(findings(&gone)[0].contains("none of this name any more"), "{gone}");
@@ -115,22 +113,4 @@ fn spare(_: &Sandbox) {
     let socket = &label["sockets"][0];
     assert_eq!(socket["local"], spare.local_addr().unwrap().to_string());
     assert_eq!(socket["processes"][0]["pid"], std::process::id());
-}
-
-/// Removes an interface of this thread's namespace (`RTM_DELLINK`).
-fn remove(index: u32) {
-    let mut message = Vec::new();
-    message.extend(32u32.to_ne_bytes()); // length
-    message.extend(17u16.to_ne_bytes()); // RTM_DELLINK
-    message.extend(5u16.to_ne_bytes()); // a request, to be acknowledged
-    message.extend([0; 8]); // sequence and port
-    message.extend([0; 4]); // family and type of the interface
-    message.extend(index.to_ne_bytes());
-    message.extend([0; 8]); // flags
-    // No protocol is NETLINK_ROUTE.
-    let netlink = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).unwrap();
-    sendto(&netlink, &message, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).unwrap();
-    let mut answer = [0; 4096];
-    recv(&netlink, &mut answer[..], RecvFlags::empty()).unwrap();
-    assert_eq!(answer[16..20], [0; 4], "the error of the acknowledgement");
 }
