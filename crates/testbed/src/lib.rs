@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use libtest_mimic::Arguments;
@@ -52,6 +54,19 @@ pub fn why_no_hook() -> Option<&'static str> {
 pub fn why_no_sandbox() -> Option<&'static str> {
     static REASON: OnceLock<Option<String>> = OnceLock::new();
     REASON.get_or_init(|| in_sandbox(|_| ()).err().filter(is_want_of_rights).map(|e| e.to_string())).as_deref()
+}
+
+/// Copies a program to where a test wants to start it.
+///
+/// By another process: what this one has open for writing, a child that another test forks at that moment has too, and
+/// the kernel starts no program that is open for writing (ETXTBSY).
+///
+/// # Panics
+///
+/// When it can't be copied.
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("cp").arg("--").args([from.as_ref(), to.as_ref()]).status().expect("cp is everywhere");
+    assert!(status.success(), "cp {} {}", from.as_ref().display(), to.as_ref().display());
 }
 
 fn run(test: impl FnOnce(&Sandbox) + Send) -> Result<Completion, libtest_mimic::Failed> {

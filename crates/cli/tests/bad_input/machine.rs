@@ -55,7 +55,7 @@ fn no_rights(sandbox: &Sandbox) {
     let policy = file(sandbox, "policy.toml", "bindings = [\"web tcp 127.7.0.0/16\"]");
     // The build directory may be closed to others.
     let copy = sandbox.scratch.join("sklookup");
-    std::fs::copy(env!("CARGO_BIN_EXE_sklookup"), &copy).unwrap();
+    sklookup_testbed::copy_program(env!("CARGO_BIN_EXE_sklookup"), &copy);
     let nobody = |arguments: &[&str]| -> Ran {
         Command::new(&copy).args(arguments).uid(65534).gid(65534).output().unwrap().into()
     };

@@ -124,7 +124,7 @@ fn every_shape(sandbox: &Sandbox) {
 fn as_nobody(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     // The build directory may be closed to others.
     let copy = sandbox.scratch.join("sklookup");
-    std::fs::copy(env!("CARGO_BIN_EXE_sklookup"), &copy).unwrap();
+    sklookup_testbed::copy_program(env!("CARGO_BIN_EXE_sklookup"), &copy);
     let output = std::process::Command::new(copy).args(arguments).uid(65534).gid(65534).output().unwrap();
     one_document(&Ran::from(output))
 }

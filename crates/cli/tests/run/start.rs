@@ -145,7 +145,7 @@ fn safety_catch(sandbox: &Sandbox) {
 fn another_user(sandbox: &Sandbox) {
     // The build may lie where only its owner can go.
     let readable = sandbox.scratch.join("server");
-    std::fs::copy(std::env::current_exe().unwrap(), &readable).unwrap();
+    sklookup_testbed::copy_program(std::env::current_exe().unwrap(), &readable);
     let mut command = server("web", &["tcp 127.0.0.1:8080"]);
     command[0] = readable.to_str().unwrap().to_owned();
     let mut run = Run::steering(&["--user", "nobody", "--bind", "tcp 127.7.0.0/16 80"], &command);

@@ -87,7 +87,7 @@ fn ordinary_user(sandbox: &Sandbox) {
     let _server = tcp_server("web", "127.0.0.1");
     // The build directory may be closed to others.
     let copy = sandbox.scratch.join("sklookup");
-    std::fs::copy(env!("CARGO_BIN_EXE_sklookup"), &copy).unwrap();
+    sklookup_testbed::copy_program(env!("CARGO_BIN_EXE_sklookup"), &copy);
     let as_nobody =
         |argument| -> Ran { Command::new(&copy).arg(argument).uid(65534).gid(65534).output().unwrap().into() };
     let status = as_nobody("status");
