@@ -60,8 +60,13 @@ impl State {
     /// # Errors
     /// What `edit` refuses, a conflict, a call that failed; nothing has changed then.
     pub fn commit(&self, placements: &[Placement], edit: &mut EditFn<'_>) -> Result<Committed, Error> {
-        let mut writer =
-            Writer { state: self, compiler: Compiler::default(), deadline: Deadline::after(PERSISTENCE), made: false };
+        let mut writer = Writer {
+            state: self,
+            compiler: Compiler::default(),
+            deadline: Deadline::after(PERSISTENCE),
+            made: false,
+            held: Vec::new(),
+        };
         let result = writer.write(placements, edit);
         if result.is_err() && writer.made {
             // The empty policy was attached for this command alone.
@@ -177,6 +182,8 @@ struct Writer<'a> {
     deadline: Deadline,
     /// Whether it was we who attached the empty policy.
     made: bool,
+    /// What we made, locked to the end of the command: whoever looks meanwhile sees that its writer still sweeps.
+    held: Vec<Building>,
 }
 
 /// What became of an attempt.
@@ -296,6 +303,7 @@ impl Writer<'_> {
         }
         state.switch(&base, &mut building)?;
         let committed = Committed::Generation { id: building.id, parent: base.live.id };
+        self.held.push(building);
         let mut late = BTreeSet::new();
         for label in dropped {
             if occupied(&carried(&base, label)?)? {
