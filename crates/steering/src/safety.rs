@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use sklookup_kernel::route::LocalRoutes;
 use sklookup_policy::{Binding, Outcome, Packet, Policy, Ports, Protocol, decide};
 
 /// What could go wrong, by the name under which it can be allowed.
@@ -201,7 +202,7 @@ fn taker(policy: &Policy, protocol: Protocol, source: SocketAddr, destination: S
 }
 
 fn not_local(added: &[&Binding], world: &World) -> Vec<Catch> {
-    let local = IpNet::aggregate(&world.local);
+    let local: LocalRoutes = world.local.iter().copied().collect();
     let mut seen = HashSet::new();
     let mut catches = Vec::new();
     for binding in added {
@@ -210,10 +211,10 @@ fn not_local(added: &[&Binding], world: &World) -> Vec<Catch> {
         if prefix.prefix_len() == 0 || binding.outcome == Outcome::Pass || !seen.insert(prefix) {
             continue;
         }
-        if covered(&local, &prefix) {
+        if local.covers(&prefix) {
             continue;
         }
-        let part = local.iter().any(|net| prefix.contains(net));
+        let part = world.local.iter().any(|net| prefix.contains(net));
         let extent = if part { "only in part local" } else { "not local" };
         catches.push(Catch {
             hazard: Hazard::NotLocal,
@@ -222,15 +223,6 @@ fn not_local(added: &[&Binding], world: &World) -> Vec<Catch> {
         });
     }
     catches
-}
-
-/// Whether a prefix lies in one of the aggregated (sorted, disjoint) prefixes.
-fn covered(aggregated: &[IpNet], prefix: &IpNet) -> bool {
-    let after = aggregated.partition_point(|net| {
-        // Disjoint prefixes: those whose first address is not beyond ours come first.
-        (net.network().is_ipv6(), net.network()) <= (prefix.network().is_ipv6(), prefix.network())
-    });
-    after.checked_sub(1).is_some_and(|before| aggregated[before].contains(prefix))
 }
 
 fn takeover(old: &Policy, new: &Policy, world: &World) -> Vec<Catch> {
