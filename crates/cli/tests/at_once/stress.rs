@@ -1,0 +1,154 @@
+//! Eight processes at once for a minute, some of them killed, while two clients connect all the time.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use sklookup_kernel::Link;
+use sklookup_testbed::{Sandbox, Trial, kernel_trial};
+
+use crate::command::{document, sklookup};
+use crate::history::Span;
+use crate::network::{REFUSED, Server, answer, serve};
+use crate::workers::{Log, OWNERS, Register, Seen, Worker, shown};
+
+const LASTS: Duration = Duration::from_secs(60);
+const WORKERS: usize = 8;
+
+pub fn trials() -> Vec<Trial> {
+    vec![kernel_trial("a_minute_of_eight_processes_with_some_killed_gives_no_wrong_answer_and_loses_nothing", stress)]
+}
+
+fn stress(sandbox: &Sandbox) {
+    let seed = std::env::var("SEED").ok().map_or_else(|| Rng::new().u64(..), |seed| seed.parse().expect("a number"));
+    println!("repeat with SEED={seed}");
+    let mut random = Rng::with_seed(seed);
+
+    let mut servers: Vec<Server> =
+        (0..OWNERS).map(|worker| Server::open(&format!("w{worker}"), "127.0.0.1:0")).collect();
+    servers.push(Server::open("main", "127.0.0.1:0"));
+    // Who gets what no policy takes.
+    servers.push(Server::open("regular", "0.0.0.0:80"));
+    let (log, until) = (Log::new(), Instant::now() + LASTS);
+    let (stop, stopped) = rustix::pipe::pipe().unwrap();
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&servers, &stop));
+        let stop_serving = stopped;
+        std::thread::scope(|scope| {
+            for number in 0..WORKERS {
+                let random = random.fork();
+                let mut worker = Worker { number, sandbox, servers: &servers, log: &log, random, until };
+                scope.spawn(move || worker.work());
+            }
+            let (mut one, mut other) = (random.fork(), random.fork());
+            let log = &log;
+            scope.spawn(move || steered(log, &mut one, until));
+            scope.spawn(move || refused(log, &mut other, until));
+        });
+        settle(sandbox, &servers, &log, random.fork());
+        drop(stop_serving);
+    });
+    let connections = explain(&log);
+    let (commands, killed) = *log.commands.lock().unwrap();
+    println!("{commands} commands, {killed} of them killed, {connections} connections, {} writes", log.writes.len());
+    // A machine on which next to nothing happened has shown nothing.
+    assert!(commands > 200 && killed > 10 && connections > 500);
+
+    assert_eq!(sklookup(&["unload"]).exit, 0);
+    assert_eq!(Link::query(sandbox.netns.as_fd()).unwrap(), Vec::<u32>::new());
+    assert!(!sandbox.bpffs.join("sklookup").exists());
+}
+
+/// A client of the steered address, and of one that no policy knows.
+fn steered(log: &Log, random: &mut Rng, until: Instant) {
+    while Instant::now() < until {
+        let (by, span) = Span::of(|| answer(&format!("127.90.{}.{}:80", random.u8(..), random.u8(1..255))));
+        log.saw(span, Seen::Steered(by));
+        assert_eq!(answer("127.92.0.1:80"), "regular", "no policy has anything to do with this");
+    }
+}
+
+/// A client of the refused address.
+fn refused(log: &Log, random: &mut Rng, until: Instant) {
+    while Instant::now() < until {
+        let (by, span) = Span::of(|| answer(&format!("127.91.{}.{}:80", random.u8(..), random.u8(1..255))));
+        log.saw(span, Seen::Refused(by));
+    }
+}
+
+/// When all is quiet: everything has its socket, nothing is left over, and what is applied is seen.
+fn settle(sandbox: &Sandbox, servers: &[Server], log: &Log, random: Rng) {
+    let mut last = Worker { number: 0, sandbox, servers, log, random, until: Instant::now() };
+    while last.register(OWNERS) != Some(0) {}
+    for worker in 0..OWNERS {
+        while last.register(worker) != Some(0) {}
+    }
+    // What the killed have left is swept by the next commit, and that is one for certain.
+    last.bind(0);
+    let (ran, span) = Span::of(|| document(&["list"]).1);
+    for (register, value) in shown(&ran["bindings"]) {
+        log.saw(span, Seen::Value(register, value));
+    }
+    assert_eq!(sklookup(&["bind", "last", "tcp", "127.93.0.1", "80", "--allow", "takeover"]).exit, 0);
+    assert_eq!(sklookup(&["unbind", "last", "tcp", "127.93.0.1", "80"]).exit, 0);
+
+    let (exit, status) = document(&["status"]);
+    assert_eq!(exit, 0, "{status:#}");
+    let attached = Link::query(sandbox.netns.as_fd()).unwrap();
+    assert_eq!(attached.len(), 1);
+    let parent = &status["policy"]["parent"];
+    let state = sandbox.bpffs.join("sklookup").join(sandbox.netns.inode().to_string());
+    let mut left: Vec<String> =
+        std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort_unstable();
+    let mut wanted =
+        vec!["current".to_owned(), format!("gen-{}", attached[0]), format!("gen-{parent}"), "link".to_owned()];
+    wanted.sort_unstable();
+    assert_eq!(left, wanted);
+}
+
+/// Whether all that was seen can be explained by what was done; answers how many connections were among it.
+fn explain(log: &Log) -> usize {
+    let seen = log.seen.lock().unwrap();
+    let mut wrong = BTreeMap::new();
+    let mut connections = 0;
+    for (span, seen) in seen.iter() {
+        let possible = |register| log.writes.possible(&register, *span);
+        let explained = match seen {
+            Seen::Value(register, value) => possible(*register).contains(value),
+            Seen::Answer { worker: w, binding, by } => {
+                let bound = possible(Register::Bound { worker: *w, binding: *binding });
+                let registered = possible(Register::Registered { worker: *w });
+                combined(&bound, &registered).any(|state| match state {
+                    (false, _) => by == "regular",
+                    (true, true) => *by == format!("w{w}"),
+                    (true, false) => by == REFUSED,
+                })
+            }
+            Seen::Steered(by) => {
+                let (applied, serving) = (possible(Register::Applied), possible(Register::Serving));
+                combined(&applied, &serving).any(|state| by == if state == (true, true) { "main" } else { "regular" })
+            }
+            Seen::Refused(by) => {
+                possible(Register::Applied).iter().any(|applied| by == if *applied { REFUSED } else { "regular" })
+            }
+        };
+        connections += usize::from(!matches!(seen, Seen::Value(..)));
+        if !explained {
+            wrong.insert(span.start, format!("{seen:?} in {:?}", span.end - span.start));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} things that nothing explains, the first: {:#?}",
+        wrong.len(),
+        wrong.first_key_value()
+    );
+    connections
+}
+
+fn combined(a: &[bool], b: &[bool]) -> impl Iterator<Item = (bool, bool)> {
+    a.iter().flat_map(|a| b.iter().map(|b| (*a, *b)))
+}
