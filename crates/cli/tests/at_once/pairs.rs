@@ -54,7 +54,7 @@ fn bind_and_unbind(sandbox: &Sandbox) {
         together(&[&["bind", "web", "tcp", &new, "80"], &["unbind", "web", "tcp", &old, "80"]]);
         let (_, list) = document(&["list"]);
         assert_eq!(list["bindings"].as_array().unwrap().len(), 1, "round {round}");
-        assert_eq!(list["bindings"][0]["destination"], *new, "round {round}");
+        assert_eq!(list["bindings"][0]["destination"], format!("{new}/32"), "round {round}");
     }
     assert_one_attached(sandbox);
 }
