@@ -150,6 +150,18 @@ impl Process {
         Ok(self.stat()?.parent)
     }
 
+    /// Whether it has a controlling terminal: somebody may be typing.
+    pub fn has_terminal(&self) -> Result<bool> {
+        Ok(self.stat()?.terminal != 0)
+    }
+
+    /// A variable of the environment that it was started with. It takes the right to look into the process.
+    pub fn variable(&self, name: &str) -> Result<Option<String>> {
+        let environment = self.read("environ")?;
+        let value = |entry: &[u8]| Some(lossy(entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?));
+        Ok(environment.split(|byte| *byte == 0).find_map(value))
+    }
+
     /// Its real user id.
     pub fn uid(&self) -> Result<u32> {
         self.status("Uid")
@@ -237,6 +249,12 @@ impl AsFd for Process {
     }
 }
 
+/// Every process there is, as far as /proc shows them, by what people know it by.
+pub fn every_name() -> Vec<ProcessName> {
+    let named = |pid| Some(ProcessName { pid, name: stat_of(pid)?.name });
+    every_process().into_iter().flatten().filter_map(named).collect()
+}
+
 /// Who holds the sockets with these inodes, as far as we may look.
 pub fn owners(inodes: &HashSet<u64>) -> Owners {
     let mut owners = Owners::default();
@@ -270,6 +288,7 @@ pub fn owners(inodes: &HashSet<u64>) -> Owners {
 struct Stat {
     name: String,
     parent: u32,
+    terminal: i32, // device number; 0: none
     start_time: u64,
 }
 
@@ -283,8 +302,9 @@ impl Stat {
         // Counted from field 3, the state.
         let mut fields = rest.split_whitespace();
         let parent = fields.nth(1)?.parse().ok()?; // field 4
-        let start_time = fields.nth(17)?.parse().ok()?; // field 22
-        Some(Stat { name, parent, start_time })
+        let terminal = fields.nth(2)?.parse().ok()?; // field 7
+        let start_time = fields.nth(14)?.parse().ok()?; // field 22
+        Some(Stat { name, parent, terminal, start_time })
     }
 }
 
@@ -369,9 +389,9 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
-        let text = b"4242 (a) R 1 (b) S 17 4242 4242 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 2\n";
+        let text = b"4242 (a) R 1 (b) S 17 4242 4242 34816 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 2\n";
         let stat = Stat::parse(text).unwrap();
-        assert_eq!(stat, Stat { name: "a) R 1 (b".into(), parent: 17, start_time: 987_654 });
+        assert_eq!(stat, Stat { name: "a) R 1 (b".into(), parent: 17, terminal: 34816, start_time: 987_654 });
         for length in 0..60 {
             assert_eq!(Stat::parse(&text[..length]), None, "{length} bytes");
         }

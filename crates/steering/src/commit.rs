@@ -114,6 +114,15 @@ impl State {
     /// Attaches the empty policy, which passes everything, where nothing is attached. False if somebody else was faster.
     fn first(&self) -> Result<bool, Stop> {
         self.make()?;
+        let attached = self.attach_empty();
+        if attached.is_err() {
+            // Made for this, and of no use without it. Whoever else needs them makes them again.
+            let _ = bpffs::rmdir(&self.dir).and_then(|()| bpffs::rmdir(&self.root));
+        }
+        attached
+    }
+
+    fn attach_empty(&self) -> Result<bool, Stop> {
         let mut compiler = Compiler::default();
         let compiled = compiler.compile(Policy::default(), BTreeMap::new())?;
         let plan = Plan {

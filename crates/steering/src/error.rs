@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use sklookup_compiler::CompileError;
+use sklookup_kernel::caps::{self, Cap};
 use sklookup_kernel::process::ProcessError;
 use sklookup_kernel::{Errno, LoadError, Netns, NetnsError};
 use sklookup_policy::{Interface, Label, Problem};
@@ -159,11 +160,9 @@ impl Error {
             }
             Error::NotLoaded { .. } => "`sklookup apply FILE` or `sklookup bind` starts steering".to_owned(),
             Error::NoLabel { .. } => "`sklookup status` lists the labels".to_owned(),
-            Error::Kernel(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) => {
-                "this needs CAP_BPF and CAP_NET_ADMIN, and a bpffs directory you own; as root: sudo".to_owned()
-            }
+            Error::Kernel(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) => rights(),
             Error::Load(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) && error.log().is_empty() => {
-                "this needs CAP_BPF and CAP_NET_ADMIN; as root: sudo".to_owned()
+                rights()
             }
             _ => return None,
         })
@@ -173,6 +172,21 @@ impl Error {
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Error::Kernel(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR))
     }
+}
+
+/// What it takes that we have not.
+fn rights() -> String {
+    let missing = caps::missing(&[Cap::Bpf, Cap::NetAdmin]).unwrap_or_default();
+    if !missing.is_empty() {
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        return format!("missing: {}; as root: sudo", missing.join(" and "));
+    }
+    if caps::in_initial_user_namespace() == Some(false) {
+        return "bpf(2) counts no capability of this user namespace: run it on the host, with --netns and the pid of a \
+                process in here"
+            .to_owned();
+    }
+    "this needs CAP_BPF and CAP_NET_ADMIN, and a bpffs directory you own; as root: sudo".to_owned()
 }
 
 /// A namespace, by what the user calls it.

@@ -14,6 +14,9 @@ use crate::find::protocol;
 use crate::safety::{self, Catch, Hazard, Listener, World};
 use crate::state::State;
 
+/// What keeps us from telling whose a socket is.
+const HIDDEN: &str = " that can't be looked at (that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH)";
+
 impl State {
     /// The safety catches that a new policy closes.
     ///
@@ -40,8 +43,10 @@ impl State {
         let names: HashMap<u64, String> =
             entries.iter().filter_map(|entry| Some((entry.cookie, named(owners.of.get(&entry.inode)?)))).collect();
         for listener in &mut world.listeners {
-            if let Some(name) = names.get(&listener.cookie) {
-                listener.owner.clone_from(name);
+            match names.get(&listener.cookie) {
+                Some(name) => listener.owner.clone_from(name),
+                None if owners.hidden > 0 => listener.owner.push_str(HIDDEN),
+                None => {}
             }
         }
         Ok(safety::review(old, new, &world, replaces))

@@ -17,9 +17,13 @@ pub use sklookup_kernel::Sandbox;
 use sklookup_kernel::{SandboxError, in_sandbox};
 
 mod hook;
+mod rights;
+
+pub use rights::{CapabilitySet, Rights};
 
 /// Runs the tests as cargo asks on the command line, and exits with the outcome.
 pub fn main(trials: Vec<Trial>) -> ! {
+    rights::become_if_asked();
     libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sklookup_compiler::{Counts, Family};
 use sklookup_kernel::process::{self, Owners, Process};
 use sklookup_kernel::sock_diag::{Entry, SockDiag, State as SocketState};
-use sklookup_kernel::{Errno, Link, Netns, bpffs, interface, program_info_by_id, socket};
+use sklookup_kernel::{Errno, Link, Netns, ProgramInfo, bpffs, interface, program_info_by_id, socket};
 use sklookup_policy::{Interface, Label, Outcome, Owner, Policy, Protocol, WhenEmpty};
 
 use super::{
@@ -30,8 +30,11 @@ impl State {
     /// # Errors
     /// [`Error::Damaged`], [`Error::Newer`], [`Error::Untrusted`], or a call that failed for another reason than rights.
     pub fn status(&self) -> Result<Status, Error> {
-        let mut status = Status::without_steering(self.netns());
-        match self.seen() {
+        let seen = self.seen();
+        // Whoever may open the pin knows what it holds; asking by id takes another right.
+        let own = seen.as_ref().ok().and_then(|seen| seen.as_ref()?.generation.program.info().ok());
+        let mut status = Status::of_hook(self.netns(), own.as_ref());
+        match seen {
             Ok(None) => {}
             Ok(Some(seen)) => {
                 let in_effect = self.in_effect(seen, &mut status.unseen)?;
@@ -184,9 +187,14 @@ impl State {
 impl Status {
     /// What can be seen of a namespace that has no state of ours.
     pub fn without_steering(netns: &Netns) -> Status {
+        Status::of_hook(netns, None)
+    }
+
+    /// What is on the hook; `own` is known already.
+    fn of_hook(netns: &Netns, own: Option<&ProgramInfo>) -> Status {
         let mut unseen = Vec::new();
         let programs = match Link::query(netns.as_fd()) {
-            Ok(ids) => Some(ids.into_iter().map(|id| attached(id, &mut unseen)).collect()),
+            Ok(ids) => Some(ids.into_iter().map(|id| attached(id, own, &mut unseen)).collect()),
             Err(error) => {
                 let why = match error.errno() {
                     Errno::PERM => format!("{error}; that takes CAP_NET_ADMIN"),
@@ -316,8 +324,11 @@ fn labels(
     registered.into_iter().map(status).collect()
 }
 
-fn attached(id: u32, unseen: &mut Vec<Unseen>) -> Attached {
+fn attached(id: u32, own: Option<&ProgramInfo>, unseen: &mut Vec<Unseen>) -> Attached {
     const WHAT: &str = "names of the programs attached";
+    if let Some(own) = own.filter(|own| own.id == id) {
+        return Attached { id, ours: false, info: Some(own.clone()) };
+    }
     let info = program_info_by_id(id)
         .inspect_err(|error| {
             // One that is gone again has nothing to show.
