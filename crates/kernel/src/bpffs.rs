@@ -14,7 +14,7 @@ use rustix::fs::{self, FileType, FlockOperation, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use crate::door::{self, Call};
+use crate::door::{self, On};
 use crate::error::{Error, Result, errno_of};
 use crate::sys::{self, Access};
 
@@ -123,7 +123,7 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd> {
 /// None that an open directory is known to give.
 #[doc(alias = "flock")]
 pub fn try_lock(directory: BorrowedFd<'_>) -> Result<bool> {
-    match door::through(Call::Lock, || fs::flock(directory, FlockOperation::NonBlockingLockExclusive)) {
+    match door::through("flock", On::Fd(directory), || fs::flock(directory, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(errno) => Err(Error::new("flock", "the open directory", errno)),
@@ -315,7 +315,7 @@ pub fn unescape(name: &str) -> Option<String> {
 
 /// Changes the file system, through the door.
 fn change<T>(call: &'static str, path: &Path, make: impl FnOnce() -> std::result::Result<T, Errno>) -> Result<T> {
-    door::through(Call::File(call), make).map_err(|errno| failed(call, path, errno))
+    door::through(call, On::Path(path), make).map_err(|errno| failed(call, path, errno))
 }
 
 fn failed(call: &'static str, path: &Path, errno: Errno) -> Error {

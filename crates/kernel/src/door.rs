@@ -1,29 +1,49 @@
-//! The one door: every call to the kernel that changes something passes here.
+//! The one door: every call to the kernel that changes something passes here, and so does all of bpf(2).
 //!
-//! It does nothing but call. That all of them pass is what matters: whoever wants to know what happens when the n-th
-//! call fails, or when the process dies before or after it, has one place to stand.
+//! In what is built for users it does nothing but call. With the feature `fault-door`, which only tests ask for, one call
+//! can be told to fail, or the process to die or to stop there: see `fault`. Not everything passes. What a process does
+//! to itself alone stays outside: its signal mask, its limits, the flags of its own fds. So do questions, but for those
+//! asked by bpf(2).
+
+#[cfg(feature = "fault-door")]
+mod fault;
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 use rustix::io::Errno;
 
-/// What is being called, for whoever watches the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Call {
-    /// A bpf(2) command, by its number.
-    Bpf(u32),
-    /// A change of the file system, or the opening of a state directory.
-    File(&'static str),
-    /// A lock on a directory.
-    Lock,
-    /// A message to netlink that changes something.
-    Netlink,
-    /// Taking a file descriptor from another process.
-    TakeFd,
-    /// Starting, signalling or changing a process.
-    Process(&'static str),
+/// What a call is made on, for whoever watches the door.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "fault-door"), allow(dead_code, reason = "only a watched door asks"))]
+pub(crate) enum On<'a> {
+    /// Something new, or the process itself.
+    Nothing,
+    /// A path.
+    Path(&'a Path),
+    /// An open file or an object of the kernel.
+    Fd(BorrowedFd<'a>),
+    /// What a number stands for, and the number: `pid 7`.
+    Number(&'static str, u32),
 }
 
-/// Makes the call.
+/// Makes the call of this name, by which errors call it too.
 #[inline]
-pub(crate) fn through<T>(_call: Call, make: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    make()
+pub(crate) fn through<T>(call: &'static str, on: On<'_>, make: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    #[cfg(feature = "fault-door")]
+    return fault::through(call, on, make);
+    #[cfg(not(feature = "fault-door"))]
+    {
+        let _ = (call, on);
+        make()
+    }
+}
+
+/// Says, inside a call, that it has made this object of the kernel.
+#[inline]
+pub(crate) fn made(object: BorrowedFd<'_>) {
+    #[cfg(feature = "fault-door")]
+    fault::made(object);
+    #[cfg(not(feature = "fault-door"))]
+    let _ = object;
 }

@@ -103,6 +103,13 @@ pub fn errno_name(errno: Errno) -> Option<&'static str> {
     ERRNO_NAMES.iter().find(|(number, _)| *number == errno.raw_os_error()).map(|(_, name)| *name)
 }
 
+/// The errno of this C name.
+#[cfg(feature = "fault-door")]
+pub(crate) fn errno_named(name: &str) -> Option<Errno> {
+    let (number, _) = ERRNO_NAMES.iter().find(|(_, known)| *known == name)?;
+    Some(Errno::from_raw_os_error(*number))
+}
+
 macro_rules! errno_names {
     ($($name:ident)*) => { &[$((libc::$name, stringify!($name))),*] };
 }
@@ -110,7 +117,7 @@ macro_rules! errno_names {
 const ERRNO_NAMES: &[(i32, &str)] = errno_names! {
     E2BIG EACCES EADDRINUSE EADDRNOTAVAIL EAFNOSUPPORT EAGAIN EBADF EBUSY ECANCELED ECHILD ECONNREFUSED ECONNRESET
     EEXIST EFAULT EFBIG EHOSTUNREACH EINTR EINVAL EIO EISCONN EISDIR ELOOP EMFILE EMLINK EMSGSIZE ENAMETOOLONG
-    ENETDOWN ENETUNREACH ENFILE ENOBUFS ENODATA ENODEV ENOENT ENOEXEC ENOLINK ENOMEM ENOPROTOOPT ENOSPC ENOSYS
+    ENETDOWN ENETUNREACH ENFILE ENOBUFS ENODATA ENODEV ENOENT ENOEXEC ENOLCK ENOLINK ENOMEM ENOPROTOOPT ENOSPC ENOSYS
     ENOTBLK ENOTCONN ENOTDIR ENOTEMPTY ENOTSOCK ENOTTY ENXIO EOPNOTSUPP EOVERFLOW EPERM EPIPE EPROTO
     EPROTONOSUPPORT EPROTOTYPE ERANGE EROFS ESOCKTNOSUPPORT ESPIPE ESRCH ESTALE ETIMEDOUT ETXTBSY EUSERS EXDEV
 };
@@ -127,6 +134,7 @@ fn in_words(call: &'static str) -> &'static str {
         "BPF_PROG_TEST_RUN" => "test-run program",
         "BPF_PROG_BIND_MAP" => "bind map to program",
         "BPF_PROG_GET_FD_BY_ID" => "open program",
+        "BPF_MAP_GET_NEXT_ID" | "BPF_PROG_GET_NEXT_ID" | "BPF_LINK_GET_NEXT_ID" => "look for",
         "BPF_PROG_QUERY" => "list the programs attached to",
         "BPF_OBJ_PIN" => "pin",
         "BPF_OBJ_GET" => "open pin",

@@ -11,6 +11,7 @@ pub mod bpffs;
 mod error;
 mod link;
 mod map;
+mod object;
 pub mod probe;
 mod program;
 mod sys;
@@ -18,6 +19,7 @@ mod sys;
 pub use error::{Errno, Error, Result, errno_name};
 pub use link::{Link, LinkInfo};
 pub use map::{Map, MapInfo, Sockmap, possible_cpus};
+pub use object::Object;
 pub use program::{Context, LoadError, Program, ProgramInfo, TestRun, Verdict, program_info_by_id};
 
 // The rest of the system.

@@ -10,7 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::door::{self, Call};
+use crate::door::{self, On};
 
 /// Flags of a request (`NLM_F_*`).
 pub(crate) mod flag {
@@ -81,7 +81,7 @@ impl Netlink {
 
     /// Makes a change and waits until the kernel says that it is made.
     pub(crate) fn change(&mut self, kind: u16, flags: u16, payload: &[u8]) -> Result<(), Errno> {
-        door::through(Call::Netlink, || {
+        door::through("netlink", On::Number("message", kind.into()), || {
             let asked = self.send(kind, flags | flag::ACK, &[payload])?;
             let mut answer = None;
             while answer.is_none() {

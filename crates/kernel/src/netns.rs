@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
+use crate::door::{self, On};
 use crate::error::Explained;
 use crate::interface;
 
@@ -152,8 +153,11 @@ impl Netns {
             return Ok(f());
         }
         on_scratch_thread(|| {
-            rustix::thread::move_into_link_name_space(self.fd.as_fd(), Some(LinkNameSpaceType::Network))
-                .map_err(|errno| NetnsError::Enter { name: self.name.clone(), errno })?;
+            let network = Some(LinkNameSpaceType::Network);
+            door::through("setns", On::Fd(self.fd.as_fd()), || {
+                rustix::thread::move_into_link_name_space(self.fd.as_fd(), network)
+            })
+            .map_err(|errno| NetnsError::Enter { name: self.name.clone(), errno })?;
             Ok(f())
         })
     }
@@ -210,9 +214,11 @@ pub(crate) fn on_scratch_thread<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 /// Gives the calling thread namespaces of its own. It should be a scratch thread.
 pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     debug_assert!(!flags.contains(UnshareFlags::FILES), "a thread with fds of its own breaks every OwnedFd");
-    // SAFETY: the flags are without `CLONE_FILES`, the only one that can make fds mean two things (asserted above; the
-    // callers in this crate pass NEWNET and NEWNS).
-    unsafe { rustix::thread::unshare_unsafe(flags) }
+    door::through("unshare", On::Nothing, || {
+        // SAFETY: the flags are without `CLONE_FILES`, the only one that can make fds mean two things (asserted above;
+        // the callers in this crate pass NEWNET and NEWNS).
+        unsafe { rustix::thread::unshare_unsafe(flags) }
+    })
 }
 
 /// The `CLONE_NEW*` flag of the namespace behind an nsfs file (`NS_GET_NSTYPE`, since 4.11).

@@ -14,7 +14,7 @@ use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
-use crate::door::{self, Call};
+use crate::door::{self, On};
 use crate::error::{Error, Explained};
 pub use crate::process::family::{ancestors, children, descendants};
 
@@ -187,13 +187,15 @@ impl Process {
     /// A duplicate of its fd of this number, close-on-exec (`pidfd_getfd`, since 5.6).
     pub fn take_fd(&self, fd: u32) -> Result<OwnedFd> {
         let number = i32::try_from(fd).map_err(|_| ProcessError::NotOpen { pid: self.pid, fd })?;
-        door::through(Call::TakeFd, || rustix::process::pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty()))
-            .map_err(|errno| match errno {
-                Errno::BADF => ProcessError::NotOpen { pid: self.pid, fd },
-                Errno::PERM => ProcessError::Denied { pid: self.pid },
-                Errno::SRCH => ProcessError::Gone { pid: self.pid },
-                errno => Error::new("pidfd_getfd", format!("fd {fd} of pid {}", self.pid), errno).into(),
-            })
+        door::through("pidfd_getfd", On::Fd(self.pidfd.as_fd()), || {
+            rustix::process::pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty())
+        })
+        .map_err(|errno| match errno {
+            Errno::BADF => ProcessError::NotOpen { pid: self.pid, fd },
+            Errno::PERM => ProcessError::Denied { pid: self.pid },
+            Errno::SRCH => ProcessError::Gone { pid: self.pid },
+            errno => Error::new("pidfd_getfd", format!("fd {fd} of pid {}", self.pid), errno).into(),
+        })
     }
 
     fn listed_sockets(&self) -> rustix::io::Result<Vec<FdSocket>> {

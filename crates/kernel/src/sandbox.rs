@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::UnshareFlags;
 
-use crate::door::{self, Call};
+use crate::door::{self, On};
 use crate::error::{Error, Explained};
 use crate::interface;
 use crate::netns::{Netns, NetnsError, on_scratch_thread, unshare};
@@ -70,7 +70,8 @@ pub fn in_sandbox<T: Send>(f: impl FnOnce(&Sandbox) -> T + Send) -> Result<T, Sa
 fn enter() -> Result<Sandbox, SandboxError> {
     unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS).map_err(|errno| SandboxError::Unshare { errno })?;
     // Private first: else the mounts below would show up outside.
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    door::through("mount", On::Path(Path::new("/")), || rustix::mount::mount_change("/", private))
         .map_err(|errno| SandboxError::Mount { kind: "private", path: "/".into(), errno })?;
     mount("bpf", BPFFS, c"mode=0755")?;
     mount("tmpfs", RUN, c"mode=0755")?;
@@ -80,6 +81,6 @@ fn enter() -> Result<Sandbox, SandboxError> {
 
 fn mount(kind: &'static str, path: &str, options: &std::ffi::CStr) -> Result<(), SandboxError> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    door::through(Call::File("mount"), || rustix::mount::mount(kind, path, kind, flags, Some(options)))
+    door::through("mount", On::Path(Path::new(path)), || rustix::mount::mount(kind, path, kind, flags, Some(options)))
         .map_err(|errno| SandboxError::Mount { kind, path: Path::new(path).to_owned(), errno })
 }

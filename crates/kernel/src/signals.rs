@@ -16,7 +16,7 @@ use rustix::io::Errno;
 pub use rustix::process::Signal;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::door::{self, Call};
+use crate::door::{self, On};
 use crate::error::{Error, Result};
 
 /// Signals that wait to be read instead of acting, in the thread that made this and in threads it starts later.
@@ -99,7 +99,7 @@ impl AsFd for Signals {
 
 /// Sends a signal to the process behind a pidfd; ESRCH: it has ended.
 pub fn send(pidfd: BorrowedFd<'_>, signal: Signal) -> std::result::Result<(), Errno> {
-    door::through(Call::Process("pidfd_send_signal"), || rustix::process::pidfd_send_signal(pidfd, signal))
+    door::through("pidfd_send_signal", On::Fd(pidfd), || rustix::process::pidfd_send_signal(pidfd, signal))
 }
 
 /// Waits until one of the fds is readable or the other side is gone; says of each whether it is. `None` waits for ever.

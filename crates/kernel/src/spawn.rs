@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
 
 use crate::caps::{self, Cap};
-use crate::door::{self, Call};
+use crate::door::{self, On};
 use crate::error::{Error, Explained};
 use crate::netns::last_errno;
 use crate::signals;
@@ -178,7 +178,7 @@ pub fn spawn(command: &[OsString], user: Option<&User>, stdout: Stdout) -> Resul
     let user = user.cloned();
     // SAFETY: `prepare` keeps to async-signal-safe calls, as it says of itself; what it needs was allocated just now.
     unsafe { starter.pre_exec(move || prepare(user.as_ref())) };
-    let started = door::through(Call::Process("fork"), || {
+    let started = door::through("fork", On::Path(Path::new(program)), || {
         // What has no number is a name or an argument with a zero byte in it.
         starter.spawn().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
     });
@@ -254,7 +254,7 @@ impl AsFd for Child {
 /// Makes orphans among our descendants our children, rather than pid 1's: a server that goes to the background can then
 /// still be found.
 pub fn become_subreaper() -> Result<(), Error> {
-    door::through(Call::Process("prctl"), || rustix::process::set_child_subreaper(Some(rustix::process::getpid())))
+    door::through("prctl", On::Nothing, || rustix::process::set_child_subreaper(Some(rustix::process::getpid())))
         .map_err(|errno| Error::new("prctl", "PR_SET_CHILD_SUBREAPER", errno))
 }
 

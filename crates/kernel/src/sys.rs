@@ -9,13 +9,15 @@
 
 pub(crate) mod attr;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::io::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::door::{self, Call};
+use crate::door::{self, On};
 use crate::error::{Failure, last_errno};
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -59,6 +61,8 @@ commands! {
     ObjPin = 6 "BPF_OBJ_PIN",
     ObjGet = 7 "BPF_OBJ_GET",
     ProgTestRun = 10 "BPF_PROG_TEST_RUN",
+    ProgGetNextId = 11 "BPF_PROG_GET_NEXT_ID",
+    MapGetNextId = 12 "BPF_MAP_GET_NEXT_ID",
     ProgGetFdById = 13 "BPF_PROG_GET_FD_BY_ID",
     ObjInfo = 15 "BPF_OBJ_GET_INFO_BY_FD",
     ProgQuery = 16 "BPF_PROG_QUERY",
@@ -67,6 +71,7 @@ commands! {
     MapUpdateBatch = 26 "BPF_MAP_UPDATE_BATCH",
     LinkCreate = 28 "BPF_LINK_CREATE",
     LinkUpdate = 29 "BPF_LINK_UPDATE",
+    LinkGetNextId = 31 "BPF_LINK_GET_NEXT_ID",
     LinkDetach = 34 "BPF_LINK_DETACH",
     ProgBindMap = 35 "BPF_PROG_BIND_MAP",
 }
@@ -76,7 +81,7 @@ commands! {
 pub(crate) fn map_create(mut attr: attr::MapCreate, inner: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     attr.inner_map_fd = inner.map_or(0, |fd| fd.as_raw_fd());
     // SAFETY: the block holds no address, and `BPF_MAP_CREATE` returns a new fd.
-    unsafe { bpf_fd(Command::MapCreate, &mut attr) }
+    unsafe { bpf_fd(Command::MapCreate, On::Nothing, &mut attr) }
 }
 
 /// Reads the value under a key.
@@ -94,7 +99,7 @@ pub(crate) unsafe fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8
         ..Default::default()
     };
     // SAFETY: the kernel reads a key and writes a value, for which there is room by duties 1 and 2.
-    unsafe { bpf(Command::MapLookup, &mut attr) }.map(drop)
+    unsafe { bpf(Command::MapLookup, On::Fd(map), &mut attr) }.map(drop)
 }
 
 /// Writes a value under a key, whether there was one or not.
@@ -107,7 +112,7 @@ pub(crate) unsafe fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -
     let mut attr =
         attr::MapElem { map_fd: map.as_raw_fd(), key: address(key), value: address(value), ..Default::default() };
     // SAFETY: the kernel reads a key and a value, which are long enough by duties 1 and 2.
-    unsafe { bpf(Command::MapUpdate, &mut attr) }.map(drop)
+    unsafe { bpf(Command::MapUpdate, On::Fd(map), &mut attr) }.map(drop)
 }
 
 /// Deletes a key.
@@ -118,7 +123,7 @@ pub(crate) unsafe fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -
 pub(crate) unsafe fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<()> {
     let mut attr = attr::MapElem { map_fd: map.as_raw_fd(), key: address(key), ..Default::default() };
     // SAFETY: the kernel reads a key, which is long enough by the caller's duty.
-    unsafe { bpf(Command::MapDelete, &mut attr) }.map(drop)
+    unsafe { bpf(Command::MapDelete, On::Fd(map), &mut attr) }.map(drop)
 }
 
 /// Reads up to `keys.len()` entries of a map with 4-byte keys, those after `after`; returns how many, and whether these
@@ -146,7 +151,7 @@ pub(crate) unsafe fn map_lookup_batch(
     };
     // SAFETY: the kernel reads a key at `in_batch`, writes one at `out_batch` (4 bytes by duty 1), and `count` keys and
     // values at the other two, for which there is room by duty 2.
-    let end = match unsafe { bpf(Command::MapLookupBatch, &mut attr) } {
+    let end = match unsafe { bpf(Command::MapLookupBatch, On::Fd(map), &mut attr) } {
         Ok(_) => false,
         Err(failure) if failure.errno == Errno::NOENT => true,
         Err(failure) => return Err(failure),
@@ -176,7 +181,7 @@ pub(crate) unsafe fn map_update_batch(
         ..Default::default()
     };
     // SAFETY: the kernel reads `count` keys and values of 4 bytes each, and both slices have that many.
-    match unsafe { bpf(Command::MapUpdateBatch, &mut attr) } {
+    match unsafe { bpf(Command::MapUpdateBatch, On::Fd(map), &mut attr) } {
         Ok(_) => Ok(()),
         Err(failure) => Err((failure, attr.count as usize)),
     }
@@ -187,7 +192,7 @@ pub(crate) unsafe fn map_update_batch(
 pub(crate) fn map_freeze(map: BorrowedFd<'_>) -> Result<()> {
     let mut attr = attr::MapFreeze { map_fd: map.as_raw_fd() };
     // SAFETY: the block holds no address.
-    unsafe { bpf(Command::MapFreeze, &mut attr) }.map(drop)
+    unsafe { bpf(Command::MapFreeze, On::Fd(map), &mut attr) }.map(drop)
 }
 
 /// Loads a program of `insns`, 8 bytes a slot; the verifier writes into `log` where it isn't empty.
@@ -203,7 +208,7 @@ pub(crate) fn prog_load(mut attr: attr::ProgLoad, insns: &[u8], license: &CStr, 
     }
     // SAFETY: the kernel reads `insn_cnt` slots, at most as many as there are, and a string that ends in zero, writes
     // at most `log_size` bytes, and returns a new fd.
-    unsafe { bpf_fd(Command::ProgLoad, &mut attr) }
+    unsafe { bpf_fd(Command::ProgLoad, On::Nothing, &mut attr) }
 }
 
 /// Keeps an object alive under a path.
@@ -212,7 +217,7 @@ pub(crate) fn obj_pin(object: BorrowedFd<'_>, path: &CStr) -> Result<()> {
     let mut attr =
         attr::ObjPath { pathname: address(path.to_bytes_with_nul()), bpf_fd: object.as_raw_fd(), ..Default::default() };
     // SAFETY: the kernel reads a string that ends in zero.
-    unsafe { bpf(Command::ObjPin, &mut attr) }.map(drop)
+    unsafe { bpf(Command::ObjPin, path_of(path), &mut attr) }.map(drop)
 }
 
 /// Opens what is pinned under a path, of whatever type it is.
@@ -224,7 +229,7 @@ pub(crate) fn obj_get(path: &CStr, access: Access) -> Result<OwnedFd> {
     };
     let mut attr = attr::ObjPath { pathname: address(path.to_bytes_with_nul()), file_flags, ..Default::default() };
     // SAFETY: the kernel reads a string that ends in zero and returns a new fd.
-    unsafe { bpf_fd(Command::ObjGet, &mut attr) }
+    unsafe { bpf_fd(Command::ObjGet, path_of(path), &mut attr) }
 }
 
 /// Runs an sk_lookup program once per repetition on a context; what it leaves there comes back in `context`.
@@ -244,16 +249,44 @@ pub(crate) fn prog_test_run(program: BorrowedFd<'_>, context: &mut [u8], repeat:
         ..Default::default()
     };
     // SAFETY: the kernel reads `ctx_size_in` bytes and writes at most `ctx_size_out`, the lengths of the two.
-    unsafe { bpf(Command::ProgTestRun, &mut attr) }?;
+    unsafe { bpf(Command::ProgTestRun, On::Fd(program), &mut attr) }?;
     Ok((attr.retval, attr.duration))
 }
 
 /// Opens a program by its id.
 #[doc(alias = "BPF_PROG_GET_FD_BY_ID")]
 pub(crate) fn prog_by_id(id: u32) -> Result<OwnedFd> {
-    let mut attr = attr::GetFdById { id, ..Default::default() };
+    let mut attr = attr::ById { id, ..Default::default() };
     // SAFETY: the block holds no address, and the command returns a new fd.
-    unsafe { bpf_fd(Command::ProgGetFdById, &mut attr) }
+    unsafe { bpf_fd(Command::ProgGetFdById, On::Number("program", id), &mut attr) }
+}
+
+/// The first id after this one that a map has; `None`: there is none.
+#[doc(alias = "BPF_MAP_GET_NEXT_ID")]
+pub(crate) fn next_map(id: u32) -> Result<Option<u32>> {
+    next_id(Command::MapGetNextId, On::Number("map", id), id)
+}
+
+/// The first id after this one that a program has; `None`: there is none.
+#[doc(alias = "BPF_PROG_GET_NEXT_ID")]
+pub(crate) fn next_program(id: u32) -> Result<Option<u32>> {
+    next_id(Command::ProgGetNextId, On::Number("program", id), id)
+}
+
+/// The first id after this one that a link has; `None`: there is none.
+#[doc(alias = "BPF_LINK_GET_NEXT_ID")]
+pub(crate) fn next_link(id: u32) -> Result<Option<u32>> {
+    next_id(Command::LinkGetNextId, On::Number("link", id), id)
+}
+
+fn next_id(command: Command, on: On<'_>, id: u32) -> Result<Option<u32>> {
+    let mut attr = attr::ById { id, ..Default::default() };
+    // SAFETY: the block holds no address.
+    match unsafe { bpf(command, on, &mut attr) } {
+        Ok(_) => Ok(Some(attr.next_id)),
+        Err(failure) if failure.errno == Errno::NOENT => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Asks a map about itself.
@@ -300,7 +333,7 @@ pub(crate) fn prog_query(netns: BorrowedFd<'_>, ids: &mut [u32]) -> Result<usize
         ..Default::default()
     };
     // SAFETY: the kernel writes at most `prog_cnt` ids, the length of the slice.
-    match unsafe { bpf(Command::ProgQuery, &mut attr) } {
+    match unsafe { bpf(Command::ProgQuery, On::Fd(netns), &mut attr) } {
         Ok(_) => {}
         // The ids that fit were written, and the full count.
         Err(failure) if failure.errno == Errno::NOSPC => {}
@@ -319,7 +352,7 @@ pub(crate) fn link_create(program: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Res
         flags: 0,
     };
     // SAFETY: the block holds no address, and the command returns a new fd.
-    unsafe { bpf_fd(Command::LinkCreate, &mut attr) }
+    unsafe { bpf_fd(Command::LinkCreate, On::Fd(program), &mut attr) }
 }
 
 /// Puts `new` in the place of `expected`, if that is what the link runs.
@@ -332,7 +365,7 @@ pub(crate) fn link_update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, expected: B
         old_prog_fd: expected.as_raw_fd(),
     };
     // SAFETY: the block holds no address.
-    unsafe { bpf(Command::LinkUpdate, &mut attr) }.map(drop)
+    unsafe { bpf(Command::LinkUpdate, On::Fd(link), &mut attr) }.map(drop)
 }
 
 /// Ends the effect of a link for good.
@@ -340,7 +373,7 @@ pub(crate) fn link_update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, expected: B
 pub(crate) fn link_detach(link: BorrowedFd<'_>) -> Result<()> {
     let mut attr = attr::LinkDetach { link_fd: link.as_raw_fd() };
     // SAFETY: the block holds no address.
-    unsafe { bpf(Command::LinkDetach, &mut attr) }.map(drop)
+    unsafe { bpf(Command::LinkDetach, On::Fd(link), &mut attr) }.map(drop)
 }
 
 /// Ties the life of a map to a program.
@@ -348,7 +381,7 @@ pub(crate) fn link_detach(link: BorrowedFd<'_>) -> Result<()> {
 pub(crate) fn prog_bind_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<()> {
     let mut attr = attr::ProgBindMap { prog_fd: program.as_raw_fd(), map_fd: map.as_raw_fd(), flags: 0 };
     // SAFETY: the block holds no address.
-    unsafe { bpf(Command::ProgBindMap, &mut attr) }.map(drop)
+    unsafe { bpf(Command::ProgBindMap, On::Fd(program), &mut attr) }.map(drop)
 }
 
 /// Fills `info`.
@@ -364,7 +397,12 @@ unsafe fn obj_info<T: FromBytes + IntoBytes>(object: BorrowedFd<'_>, info: &mut 
     };
     // SAFETY: the kernel writes at most `info_len` bytes, the size of `T`, for which any bytes are a value
     // (`FromBytes`); what it writes elsewhere is the caller's duty.
-    unsafe { bpf(Command::ObjInfo, &mut attr) }.map(drop)
+    unsafe { bpf(Command::ObjInfo, On::Fd(object), &mut attr) }.map(drop)
+}
+
+/// A path of a pin, for whoever watches the door.
+fn path_of(path: &CStr) -> On<'_> {
+    On::Path(Path::new(OsStr::from_bytes(path.to_bytes())))
 }
 
 /// The address of bytes that the kernel will read.
@@ -377,9 +415,9 @@ fn address(bytes: &[u8]) -> u64 {
 /// # Safety
 /// 1. What [`bpf`] asks for.
 /// 2. The command returns a new fd that nothing else owns. (The kernel makes all of them close-on-exec.)
-unsafe fn bpf_fd<A: FromBytes + IntoBytes + Immutable>(command: Command, attr: &mut A) -> Result<OwnedFd> {
+unsafe fn bpf_fd<A: FromBytes + IntoBytes + Immutable>(command: Command, on: On<'_>, attr: &mut A) -> Result<OwnedFd> {
     // SAFETY: duty 1.
-    let fd = unsafe { bpf(command, attr) }?;
+    let fd = unsafe { bpf(command, on, attr) }?;
     // SAFETY: duty 2.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -388,14 +426,22 @@ unsafe fn bpf_fd<A: FromBytes + IntoBytes + Immutable>(command: Command, attr: &
 ///
 /// # Safety
 /// Wherever `attr` holds an address, there is as much to read, or room to write, as the command wants.
-unsafe fn bpf<A: FromBytes + IntoBytes + Immutable>(command: Command, attr: &mut A) -> Result<i32> {
+unsafe fn bpf<A: FromBytes + IntoBytes + Immutable>(command: Command, on: On<'_>, attr: &mut A) -> Result<i32> {
     let bytes = attr.as_mut_bytes();
-    door::through(Call::Bpf(command as u32), || {
+    door::through(command.call(), on, || {
         // SAFETY: the kernel reads and writes `attr` within its size; it has no padding (`IntoBytes`) and may hold any
         // bytes afterwards (`FromBytes`). What stands at the addresses in it is the caller's duty.
         let result = unsafe { libc::syscall(libc::SYS_bpf, command as i32, bytes.as_mut_ptr(), bytes.len()) };
+        if result < 0 {
+            return Err(last_errno());
+        }
         // An fd or 0: it fits.
-        if result < 0 { Err(last_errno()) } else { Ok(result as i32) }
+        let result = result as i32;
+        if matches!(command, Command::MapCreate | Command::ProgLoad | Command::LinkCreate) {
+            // SAFETY: these return a new fd, which nobody closes before we return.
+            door::made(unsafe { BorrowedFd::borrow_raw(result) });
+        }
+        Ok(result)
     })
     .map_err(|errno| Failure { call: command.call(), errno })
 }

@@ -3,6 +3,9 @@
 //! A test that needs more than every machine has shows as ignored, with the reason, where it can't be had; where it could
 //! run it runs, and what then goes wrong is a failure. [`plain_trial`] needs nothing, [`sandbox_trial`] namespaces of
 //! its own, [`kernel_trial`] the sk_lookup hook besides. Test binaries set `harness = false` and call [`main`].
+//!
+//! What a command does when the kernel fails it, or when it dies on the way: a [`Fault`] makes that happen, a [`Trace`]
+//! tells what it had done and made by then, and [`Leftovers`] what is still there.
 
 #![forbid(unsafe_code)]
 
@@ -16,10 +19,16 @@ use rustix::io::Errno;
 pub use sklookup_kernel::Sandbox;
 use sklookup_kernel::{SandboxError, in_sandbox};
 
+pub mod fault;
 mod hook;
+pub mod leftovers;
 mod rights;
+pub mod trace;
 
+pub use fault::Fault;
+pub use leftovers::Leftovers;
 pub use rights::{CapabilitySet, Rights};
+pub use trace::Trace;
 
 /// Runs the tests as cargo asks on the command line, and exits with the outcome.
 pub fn main(trials: Vec<Trial>) -> ! {

@@ -128,15 +128,15 @@ pub(crate) struct ProgTestRun {
 }
 layout!(ProgTestRun, size 80, repeat @ 32, duration @ 36, ctx_in @ 48, ctx_out @ 56, batch_size @ 72);
 
-/// `BPF_PROG_GET_FD_BY_ID`.
+/// `BPF_PROG_GET_FD_BY_ID`, and the `*_GET_NEXT_ID`, for which `id` is the one to start after.
 #[derive(Debug, Default, IntoBytes, FromBytes, Immutable)]
 #[repr(C)]
-pub(crate) struct GetFdById {
+pub(crate) struct ById {
     pub(crate) id: u32,
     pub(crate) next_id: u32,
     pub(crate) open_flags: u32,
 }
-layout!(GetFdById, size 12);
+layout!(ById, size 12);
 
 /// `BPF_OBJ_GET_INFO_BY_FD`.
 #[derive(Debug, Default, IntoBytes, FromBytes, Immutable)]
