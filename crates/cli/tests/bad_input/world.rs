@@ -1,13 +1,13 @@
 //! A command that can't do what it was asked, and what must hold then.
 
-use std::path::Path;
-
 use sklookup_testbed::Sandbox;
+use sklookup_testbed::leftovers::names;
 
 use crate::command::{document, sklookup};
 
 /// Runs a command for people and for machines: it ends with this status, says these facts, and changes nothing.
 pub fn refused(sandbox: &Sandbox, exit: i32, arguments: &[&str], facts: &[&str]) {
+    // Generations are named by their programs: with the same names, the same programs run.
     let before = names(&sandbox.bpffs);
     let ran = sklookup(arguments);
     assert_eq!((ran.exit, ran.stdout.as_str()), (exit, ""), "{arguments:?}: {ran:?}");
@@ -34,22 +34,4 @@ pub fn file(sandbox: &Sandbox, name: &str, text: impl AsRef<[u8]>) -> String {
 pub fn something_applied() {
     let ran = sklookup(&["bind", "web", "tcp", "127.7.0.0/16", "80"]);
     assert_eq!(ran.exit, 0, "{ran:?}");
-}
-
-/// Every name below a directory, but those that each bpffs has. Generations are named by their programs: with the same
-/// names, the same programs run.
-fn names(dir: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "debug") {
-            continue;
-        }
-        found.push(path.display().to_string());
-        if entry.file_type().unwrap().is_dir() {
-            found.extend(names(&path));
-        }
-    }
-    found.sort();
-    found
 }

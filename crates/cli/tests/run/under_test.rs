@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use sklookup_testbed::Sandbox;
+use sklookup_testbed::leftovers::{attached, names};
 
 /// Longer than anything here takes; a test that waits this long has failed.
 const LONG: Duration = Duration::from_secs(20);
@@ -180,12 +180,6 @@ pub fn is_udp_refused(address: &str) -> bool {
 
 /// Nothing of sklookup is left in a namespace and its bpffs.
 pub fn assert_clean(sandbox: &Sandbox) {
-    let left: Vec<_> = std::fs::read_dir(&sandbox.bpffs)
-        .expect("bpffs")
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        // Files that every bpffs has.
-        .filter(|name| !name.ends_with(".debug"))
-        .collect();
-    assert_eq!(left, Vec::<String>::new());
-    assert_eq!(sklookup_kernel::Link::query(sandbox.netns.as_fd()).expect("PROG_QUERY"), Vec::<u32>::new());
+    assert_eq!(names(&sandbox.bpffs), Vec::<String>::new());
+    assert_eq!(attached(sandbox), Vec::<u32>::new());
 }

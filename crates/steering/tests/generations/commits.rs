@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sklookup_kernel::{Netns, Sandbox, interface};
 use sklookup_steering::{Committed, Error};
+use sklookup_testbed::leftovers::names;
 use sklookup_testbed::{Trial, kernel_trial};
 
-use super::world::{Server, applied, apply, attached, bind, label, names, refused, register, state};
+use super::world::{Server, applied, apply, attached, bind, label, refused, register, state};
 
 pub fn trials() -> Vec<Trial> {
     vec![

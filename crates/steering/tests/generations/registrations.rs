@@ -5,9 +5,10 @@ use std::net::TcpListener;
 use sklookup_kernel::Sandbox;
 use sklookup_policy::Protocol;
 use sklookup_steering::Error;
+use sklookup_testbed::leftovers::names;
 use sklookup_testbed::{Trial, kernel_trial};
 
-use super::world::{Server, apply, bind, datagram_arrives, label, names, refused, register, state, udp};
+use super::world::{Server, apply, bind, datagram_arrives, label, refused, register, state, udp};
 
 pub fn trials() -> Vec<Trial> {
     vec![

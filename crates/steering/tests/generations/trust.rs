@@ -6,9 +6,10 @@ use std::path::Path;
 use sklookup_kernel::bpffs;
 use sklookup_kernel::{Link, Netns, Program, Sandbox};
 use sklookup_steering::{Error, State};
+use sklookup_testbed::leftovers::names;
 use sklookup_testbed::{Trial, kernel_trial};
 
-use super::world::{Server, apply, bind, names, register, state};
+use super::world::{Server, apply, bind, register, state};
 
 pub fn trials() -> Vec<Trial> {
     vec![

@@ -125,26 +125,6 @@ pub fn datagram_arrives(server: &UdpSocket, to: &str) -> bool {
         .is_ok_and(|(len, from)| &buffer[..len] == b"hello" && from.port() == client.local_addr().unwrap().port())
 }
 
-/// Every name below a directory of bpffs, relative to it, but what the kernel puts into each of them.
-pub fn names(dir: &std::path::Path) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut next = vec![dir.to_owned()];
-    while let Some(path) = next.pop() {
-        for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "debug") {
-                continue;
-            }
-            found.push(path.strip_prefix(dir).unwrap().display().to_string());
-            if entry.file_type().unwrap().is_dir() {
-                next.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
 /// The ids of the programs attached in the namespace.
 pub fn attached() -> Vec<u32> {
     sklookup_kernel::Link::query(Netns::current().unwrap().as_fd()).unwrap()
