@@ -1,12 +1,10 @@
 //! Eight processes at once for a minute, some of them killed, while two clients connect all the time.
 
-use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use sklookup_kernel::Link;
-use sklookup_testbed::{Sandbox, Trial, kernel_trial};
+use sklookup_testbed::{Leftovers, Sandbox, Trace, Trial, kernel_trial};
 
 use crate::command::{document, sklookup};
 use crate::history::Span;
@@ -31,6 +29,7 @@ fn stress(sandbox: &Sandbox) {
     // Who gets what no policy takes.
     servers.push(Server::open("regular", "0.0.0.0:80"));
     let (log, until) = (Log::new(), Instant::now() + LASTS);
+    let trace = Trace::new(sandbox.scratch.join("trace"));
     let (stop, stopped) = rustix::pipe::pipe().unwrap();
 
     std::thread::scope(|scope| {
@@ -39,7 +38,7 @@ fn stress(sandbox: &Sandbox) {
         std::thread::scope(|scope| {
             for number in 0..WORKERS {
                 let random = random.fork();
-                let mut worker = Worker { number, sandbox, servers: &servers, log: &log, random, until };
+                let mut worker = Worker { number, sandbox, servers: &servers, trace: &trace, log: &log, random, until };
                 scope.spawn(move || worker.work());
             }
             let (mut one, mut other) = (random.fork(), random.fork());
@@ -47,18 +46,25 @@ fn stress(sandbox: &Sandbox) {
             scope.spawn(move || steered(log, &mut one, until));
             scope.spawn(move || refused(log, &mut other, until));
         });
-        settle(sandbox, &servers, &log, random.fork());
+        settle(Worker {
+            number: 0,
+            sandbox,
+            servers: &servers,
+            trace: &trace,
+            log: &log,
+            random: random.fork(),
+            until,
+        });
         drop(stop_serving);
     });
     let connections = explain(&log);
     let (commands, killed) = *log.commands.lock().unwrap();
     println!("{commands} commands, {killed} of them killed, {connections} connections, {} writes", log.writes.len());
     // A machine on which next to nothing happened has shown nothing.
-    assert!(commands > 200 && killed > 10 && connections > 500);
+    assert!(commands > 100 && killed > 5 && connections > 500);
 
     assert_eq!(sklookup(&["unload"]).exit, 0);
-    assert_eq!(Link::query(sandbox.netns.as_fd()).unwrap(), Vec::<u32>::new());
-    assert!(!sandbox.bpffs.join("sklookup").exists());
+    assert_eq!(Leftovers::of(sandbox, &trace), Leftovers::default());
 }
 
 /// A client of the steered address, and of one that no policy knows.
@@ -79,34 +85,32 @@ fn refused(log: &Log, random: &mut Rng, until: Instant) {
 }
 
 /// When all is quiet: everything has its socket, nothing is left over, and what is applied is seen.
-fn settle(sandbox: &Sandbox, servers: &[Server], log: &Log, random: Rng) {
-    let mut last = Worker { number: 0, sandbox, servers, log, random, until: Instant::now() };
-    while last.register(OWNERS) != Some(0) {}
-    for worker in 0..OWNERS {
+fn settle(mut last: Worker<'_>) {
+    let sandbox = last.sandbox;
+    for worker in (0..=OWNERS).rev() {
         while last.register(worker) != Some(0) {}
     }
     // What the killed have left is swept by the next commit, and that is one for certain.
     last.bind(0);
     let (ran, span) = Span::of(|| document(&["list"]).1);
     for (register, value) in shown(&ran["bindings"]) {
-        log.saw(span, Seen::Value(register, value));
+        last.log.saw(span, Seen::Value(register, value));
     }
     assert_eq!(sklookup(&["bind", "last", "tcp", "127.93.0.1", "80", "--allow", "takeover"]).exit, 0);
     assert_eq!(sklookup(&["unbind", "last", "tcp", "127.93.0.1", "80"]).exit, 0);
 
     let (exit, status) = document(&["status"]);
     assert_eq!(exit, 0, "{status:#}");
-    let attached = Link::query(sandbox.netns.as_fd()).unwrap();
-    assert_eq!(attached.len(), 1);
-    let parent = &status["policy"]["parent"];
-    let state = sandbox.bpffs.join("sklookup").join(sandbox.netns.inode().to_string());
-    let mut left: Vec<String> =
-        std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    left.sort_unstable();
-    let mut wanted =
-        vec!["current".to_owned(), format!("gen-{}", attached[0]), format!("gen-{parent}"), "link".to_owned()];
-    wanted.sort_unstable();
-    assert_eq!(left, wanted);
+    let left = Leftovers::of(sandbox, last.trace);
+    let [live] = left.attached[..] else { panic!("{left:?}") };
+    let state = format!("sklookup/{}", sandbox.netns.inode());
+    let entry = |name: &str| format!("{state}/{name}");
+    let generation = |id: String| entry(&format!("gen-{id}"));
+    let parent = status["policy"]["parent"].to_string();
+    let tops = BTreeSet::from([entry("current"), entry("link"), generation(live.to_string()), generation(parent)]);
+    let is_top = |name: &&String| name.strip_prefix(&format!("{state}/")).is_some_and(|rest| !rest.contains('/'));
+    assert_eq!(left.pins.iter().filter(is_top).cloned().collect::<BTreeSet<_>>(), tops);
+    assert_eq!(left.objects, BTreeSet::new(), "everything that is still there is pinned");
 }
 
 /// Whether all that was seen can be explained by what was done; answers how many connections were among it.
@@ -127,6 +131,9 @@ fn explain(log: &Log) -> usize {
                     (true, false) => by == REFUSED,
                 })
             }
+            Seen::RunAnswer { worker, by } => possible(Register::Running { worker: *worker })
+                .iter()
+                .any(|runs| *by == if *runs { format!("r{worker}") } else { "regular".to_owned() }),
             Seen::Steered(by) => {
                 let (applied, serving) = (possible(Register::Applied), possible(Register::Serving));
                 combined(&applied, &serving).any(|state| by == if state == (true, true) { "main" } else { "regular" })

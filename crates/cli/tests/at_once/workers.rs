@@ -1,6 +1,7 @@
 //! Who runs the commands of the stress: six with bindings, a label and a server of their own, one that applies whole
 //! policies, and one that takes everything away now and then.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use fastrand::Rng;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
-use sklookup_testbed::Sandbox;
+use sklookup_testbed::{Fault, Sandbox, Trace};
 
 use crate::command::{Ran, command, one_document};
 use crate::history::{History, Outcome, Span};
@@ -21,6 +22,8 @@ pub const OWNERS: usize = 6;
 const BINDINGS: usize = 4;
 /// One command in so many is killed.
 const KILLED: u8 = 5;
+/// No command that changes something comes to the fault door more often; most come about half as often.
+const CALLS: u32 = 200;
 /// One turn in so many, the last worker takes everything away.
 const UNLOADED: u8 = 8;
 
@@ -31,6 +34,8 @@ pub enum Register {
     Bound { worker: usize, binding: usize },
     /// The socket of a worker is under its label.
     Registered { worker: usize },
+    /// A worker has a `run`, and its server answers.
+    Running { worker: usize },
     /// The bindings that every applied policy has.
     Applied,
     /// The socket of the clients' server is under its label.
@@ -44,6 +49,8 @@ pub enum Seen {
     Value(Register, bool),
     /// Who answered at the address of a binding.
     Answer { worker: usize, binding: usize, by: String },
+    /// Who answered at the address of a worker's `run`.
+    RunAnswer { worker: usize, by: String },
     /// Who answered where every applied policy steers.
     Steered(String),
     /// Who answered where every applied policy refuses.
@@ -102,6 +109,7 @@ pub struct Worker<'a> {
     pub number: usize,
     pub sandbox: &'a Sandbox,
     pub servers: &'a [Server],
+    pub trace: &'a Trace,
     pub log: &'a Log,
     pub random: Rng,
     pub until: Instant,
@@ -133,6 +141,7 @@ impl Worker<'_> {
             }
             4 => self.unregister(),
             5 => self.look(),
+            6 if self.random.bool() => self.serve(),
             _ => {
                 let (by, span) = Span::of(|| answer(&address(worker, binding)));
                 self.log.saw(span, Seen::Answer { worker, binding, by });
@@ -194,12 +203,55 @@ impl Worker<'_> {
     fn start_anew(&mut self) {
         let nothing: Vec<(Register, bool)> = all_bindings()
             .map(|(worker, binding)| Register::Bound { worker, binding })
-            .chain((0..OWNERS).map(|worker| Register::Registered { worker }))
+            .chain((0..OWNERS).flat_map(|worker| [Register::Registered { worker }, Register::Running { worker }]))
             .chain([Register::Applied, Register::Serving])
             .map(|register| (register, false))
             .collect();
         self.write(&["unload"], &nothing);
         while self.apply() != Some(0) || self.register(OWNERS) != Some(0) {}
+    }
+
+    /// Has a `run` of its own for a moment.
+    fn serve(&mut self) {
+        let worker = self.number;
+        let name = format!("r{worker}");
+        let binding = format!("tcp 127.71.{worker}.1 80");
+        let mut run = self
+            .trace
+            .of(&mut command(&["run", "--allow", "takeover", "--bind", &binding, "--"]))
+            .args([std::env::current_exe().unwrap().to_str().unwrap(), "serve", &name, "tcp 127.0.0.1:0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = Vec::new();
+        let mut stderr = BufReader::new(run.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let (steers, span) = Span::of(|| {
+            stderr.by_ref().inspect(|line| said.push(line.clone())).any(|line| line.starts_with("sklookup: steering "))
+        });
+        assert!(steers, "{said:?} {:?}", run.wait());
+        let running = Register::Running { worker };
+        self.log.writes.wrote(span, Outcome::Done, [(running, true)]);
+
+        let (by, span) = Span::of(|| answer(&format!("127.71.{worker}.1:80")));
+        self.log.saw(span, Seen::RunAnswer { worker, by });
+        let kill = self.random.u8(..KILLED) == 0;
+        let ((), span) = Span::of(|| {
+            if kill {
+                run.kill().unwrap();
+            }
+            // Ends the server; its standard output is closed once it has.
+            drop(run.stdin.take());
+            run.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
+            let status = run.wait().unwrap();
+            said.extend(stderr);
+            assert!(kill || status.success(), "{status}: {said:?}");
+        });
+        self.log.writes.wrote(span, Outcome::Done, [(running, false)]);
+        let mut commands = self.log.commands.lock().unwrap();
+        commands.0 += 1;
+        commands.1 += usize::from(kill);
     }
 
     fn look(&mut self) {
@@ -227,28 +279,40 @@ impl Worker<'_> {
         (exit, span)
     }
 
-    /// Runs a command to its end, or kills it after a while that is picked by chance.
+    /// Runs a command to its end, or kills it: at a call that is picked by chance, or after a while.
     fn run(&mut self, words: &[&str], kill: bool) -> (Option<Ran>, Span) {
         let mut command = command(&["--json"]);
-        command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.trace.of(&mut command).args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
         if matches!(words[0], "bind" | "unbind" | "apply") {
             command.args(["--allow", "shrink,empty,takeover"]);
         }
-        let mercy = Duration::from_micros(self.random.u64(..60_000));
+        let call = self.random.u32(1..=CALLS);
+        let after = match self.random.u8(..4) {
+            _ if !kill => None,
+            0 => {
+                Fault::KillBefore(call).in_command(&mut command);
+                None
+            }
+            1 => {
+                Fault::KillAfter(call).in_command(&mut command);
+                None
+            }
+            _ => Some(Duration::from_micros(self.random.u64(..60_000))),
+        };
         let (ran, span) = Span::of(|| {
             let mut child = command.spawn().unwrap();
-            if kill {
+            if let Some(after) = after {
                 let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
                 let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
-                poll(&mut ended, Some(&Timespec::try_from(mercy).unwrap())).unwrap();
+                poll(&mut ended, Some(&Timespec::try_from(after).unwrap())).unwrap();
                 child.kill().unwrap();
             }
             Ran::from(child.wait_with_output().unwrap())
         });
-        let mut commands = self.log.commands.lock().unwrap();
-        commands.0 += 1;
         let was_killed = ran.exit == -1;
         assert!(kill || !was_killed, "{words:?} was ended by a signal: {ran:?}");
+        let mut commands = self.log.commands.lock().unwrap();
+        commands.0 += 1;
         commands.1 += usize::from(was_killed);
         (Some(ran).filter(|_| !was_killed), span)
     }
