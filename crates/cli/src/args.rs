@@ -74,6 +74,8 @@ pub enum Command {
     Export,
     /// Take steering away from the namespace
     Unload(Unload),
+    /// Compile the applied policy anew, by this version of sklookup
+    Upgrade(Upgrade),
     /// Say whether steering can work here, and what to mend
     #[command(after_help = DOCTOR_HELP)]
     Doctor,
@@ -355,6 +357,25 @@ Example:
   sudo sklookup unload --netns blue")]
 pub struct Unload {
     /// Say what would go, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Compile the applied policy anew.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+After installing another version: the policy stays as it is, and so do registered sockets, counters and the bindings of each \
+`run` that is alive; program and state become those of this version. State that an older version left is read as it is, \
+that of a newer one is refused. A `run` that an older version started does not read the new state: what it added goes \
+after it has ended, with the next command that changes something.
+
+Examples:
+  sudo sklookup upgrade
+  sudo sklookup upgrade --dry-run        by which version is it now?
+
+Exit status: 0 done (also where nothing is steered), 2 could not.")]
+pub struct Upgrade {
+    /// Say what would be done, and change nothing
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::List(args) => ("list", command::list::list(global, args)),
         Command::Export => ("export", command::export::export(global)),
         Command::Unload(args) => ("unload", command::unload::unload(global, args)),
+        Command::Upgrade(args) => ("upgrade", command::upgrade::upgrade(global, args)),
         Command::Doctor => ("doctor", command::doctor::doctor(global)),
         Command::Completions(args) => ("completions", command::completions::completions(args)),
         Command::Man => ("man", command::completions::man()),

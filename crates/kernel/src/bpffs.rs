@@ -130,6 +130,24 @@ pub fn try_lock(directory: BorrowedFd<'_>) -> Result<bool> {
     }
 }
 
+/// Whether someone has the lock of an open directory. Asking keeps nobody else from asking.
+///
+/// # Errors
+/// None that an open directory is known to give.
+pub fn is_locked(directory: BorrowedFd<'_>) -> Result<bool> {
+    // Shared, and given back at once: only who wants it alone could be kept from it for this moment.
+    let ask = |operation| match door::through("flock", On::Fd(directory), || fs::flock(directory, operation)) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(Error::new("flock", "the open directory", errno)),
+    };
+    let locked = ask(FlockOperation::NonBlockingLockShared)?;
+    if !locked {
+        ask(FlockOperation::Unlock)?;
+    }
+    Ok(locked)
+}
+
 /// The process that took the lock of a directory, as far as the kernel tells.
 ///
 /// `None` where nobody has it, or someone in another pid namespace. A child that inherited the fd keeps the lock under

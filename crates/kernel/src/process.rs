@@ -257,6 +257,17 @@ pub fn every_name() -> Vec<ProcessName> {
     every_process().into_iter().flatten().filter_map(named).collect()
 }
 
+/// The inode of our pid namespace: no two living ones share it.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn pid_namespace() -> Result<u32> {
+    let path = "/proc/self/ns/pid";
+    let failed = |errno| ProcessError::from(Error::new("stat", path, errno));
+    // The kernel numbers namespaces with 32 bits.
+    u32::try_from(rustix::fs::stat(path).map_err(failed)?.st_ino).map_err(|_| failed(Errno::OVERFLOW))
+}
+
 /// Who holds the sockets with these inodes, as far as we may look.
 pub fn owners(inodes: &HashSet<u64>) -> Owners {
     let mut owners = Owners::default();

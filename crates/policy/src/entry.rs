@@ -20,13 +20,16 @@ pub enum Origin {
     Command(Arc<str>),
 }
 
-/// The living `run` that a binding belongs to. The two numbers together name a process for good: a pid alone is reused.
+/// The living `run` that a binding belongs to. The numbers together name a process for good: a pid alone is reused, and
+/// each pid namespace counts its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
-    /// The process id, in the initial pid namespace or the one of who asks.
+    /// The process id, in the process's own pid namespace.
     pub pid: u32,
     /// When it started, in clock ticks since boot (field 22 of `/proc/PID/stat`).
     pub start: u64,
+    /// Inode of that pid namespace; `None` where a version wrote it that did not say.
+    pub pid_namespace: Option<u32>,
 }
 
 /// One binding of a policy.

@@ -189,11 +189,11 @@ mod tests {
     #[test]
     fn of_twins_the_first_without_an_owner_is_kept() {
         let mut twins = entries(&["web tcp 192.0.2.7 80", "web tcp 192.0.2.7/32 80-80", "web tcp 192.0.2.7 80"]);
-        twins[0].owner = Some(Owner { pid: 7, start: 9 });
+        twins[0].owner = Some(Owner { pid: 7, start: 9, pid_namespace: None });
         let policy = Policy::new(twins.clone()).unwrap();
         assert_eq!(policy.entries(), &twins[1..2]);
 
-        twins.iter_mut().for_each(|twin| twin.owner = Some(Owner { pid: 7, start: 9 }));
+        twins.iter_mut().for_each(|twin| twin.owner = Some(Owner { pid: 7, start: 9, pid_namespace: None }));
         assert_eq!(Policy::new(twins.clone()).unwrap().entries(), &twins[..1]);
     }
 

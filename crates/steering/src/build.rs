@@ -15,12 +15,11 @@ use sklookup_policy::{Interface, Label, Policy};
 
 use crate::counters;
 use crate::error::Error;
-use crate::lock::{self, Attempt, Locked};
-use crate::record::Record;
+use crate::lock::{self, Locked};
+use crate::record::{Record, STATE_VERSION};
 use crate::registration::Placement;
-use crate::state::{DIRECTORY_MODE, Generation, PATIENCE, State, label_path, names};
+use crate::state::{DIRECTORY_MODE, Generation, State, label_path, names};
 use crate::sweep;
-use crate::wait::Deadline;
 
 /// How many label maps are open at once while a large policy is built.
 const LABELS_AT_ONCE: usize = 256;
@@ -98,6 +97,7 @@ pub(crate) fn build(state: &State, base: Option<&Generation>, plan: &Plan<'_>) -
     let maps = Maps::create(base, plan)?;
     let program = Program::load(&plan.compiled.program, &maps.fds())?;
     let record = Record {
+        layout: STATE_VERSION,
         writer: env!("CARGO_PKG_VERSION").to_owned(),
         parent: base.map_or(0, |base| base.live.id),
         time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
@@ -117,7 +117,7 @@ pub(crate) fn build(state: &State, base: Option<&Generation>, plan: &Plan<'_>) -
     }
 
     let id = program.id();
-    let dir = own_directory(&state.generation_dir(id))?;
+    let dir = lock::own(&state.generation_dir(id))?.ok_or(Stop::Redo)?;
     let building = Building { id, program, dir, committed: false };
     let path = building.dir.path.as_path();
     pin(policy.as_fd(), path, names::POLICY)?;
@@ -131,27 +131,6 @@ pub(crate) fn build(state: &State, base: Option<&Generation>, plan: &Plan<'_>) -
     maps.pin_labels(base, plan, path)?;
     pin(building.program.as_fd(), path, names::PROGRAM)?;
     Ok(building)
-}
-
-/// Makes the directory of a generation and locks it.
-///
-/// Between the two a sweeper may take it for litter; then it is simply made again.
-fn own_directory(path: &Path) -> Result<Locked, Stop> {
-    let mut deadline = Deadline::after(PATIENCE);
-    loop {
-        match bpffs::create_dir(path, DIRECTORY_MODE) {
-            Ok(()) => {}
-            Err(error) if error.errno() == Errno::EXIST => {}
-            Err(error) if error.errno() == Errno::NOENT => return Err(Stop::Redo),
-            Err(error) => return Err(error.into()),
-        }
-        if let Attempt::Got(locked) = lock::attempt(path)? {
-            return Ok(locked);
-        }
-        if deadline.passed() {
-            return Err(Error::Locked { path: path.to_owned(), seconds: deadline.seconds(), holder: None }.into());
-        }
-    }
 }
 
 /// The maps that the program refers to.

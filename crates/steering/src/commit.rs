@@ -7,9 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use sklookup_compiler::{Compiled, Options, compile};
-use sklookup_kernel::process::{Process, ProcessError};
 use sklookup_kernel::{Errno, Link, Sockmap, bpffs, interface, possible_cpus};
-use sklookup_policy::{Interface, Label, Owner, Policy};
+use sklookup_policy::{Entry, Interface, Label, Owner, Policy};
 
 use crate::build::{Building, Plan, Rescued, Stop, build};
 use crate::error::Error;
@@ -60,8 +59,22 @@ impl State {
     /// # Errors
     /// What `edit` refuses, a conflict, a call that failed; nothing has changed then.
     pub fn commit(&self, placements: &[Placement], edit: &mut EditFn<'_>) -> Result<Committed, Error> {
+        self.written(Occasion::Edit, placements, edit)
+    }
+
+    /// Compiles what is applied anew and puts that into effect as a generation, in the present layout. Nothing else
+    /// changes: sockets, counts, origins and the bindings of living `run`s stay.
+    ///
+    /// # Errors
+    /// [`Error::NotLoaded`], or a call that failed; nothing has changed then.
+    pub fn upgrade(&self) -> Result<Committed, Error> {
+        self.written(Occasion::Upgrade, &[], &mut |current| Ok(current.policy.clone()))
+    }
+
+    fn written(&self, occasion: Occasion, placements: &[Placement], edit: &mut EditFn<'_>) -> Result<Committed, Error> {
         let mut writer = Writer {
             state: self,
+            occasion,
             compiler: Compiler::default(),
             deadline: Deadline::after(PERSISTENCE),
             made: false,
@@ -160,6 +173,17 @@ impl State {
         }
     }
 
+    /// What is applied, less the bindings of each `run` that is no more.
+    fn without_the_dead<'a>(&self, policy: &'a Policy) -> Result<Cow<'a, Policy>, Error> {
+        let owners: BTreeSet<Owner> = policy.entries().iter().filter_map(|entry| entry.owner).collect();
+        let dead: BTreeSet<Owner> = owners.into_iter().filter(|owner| !self.is_alive(*owner)).collect();
+        if dead.is_empty() {
+            return Ok(Cow::Borrowed(policy));
+        }
+        let lasting = |entry: &&Entry| entry.owner.is_none_or(|owner| !dead.contains(&owner));
+        Policy::new(policy.entries().iter().filter(lasting).cloned().collect()).map(Cow::Owned).map_err(Error::Policy)
+    }
+
     /// What the interfaces that a policy names are in the namespace.
     ///
     /// One that is gone keeps the number that it was applied with: what is applied can still be changed, and `status`
@@ -184,9 +208,19 @@ impl State {
     }
 }
 
+/// Why a commit is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    /// The policy, the labels or the interfaces may be others than those applied; if not, nothing is to be done.
+    Edit,
+    /// The generation itself is to be another: made by this sklookup.
+    Upgrade,
+}
+
 /// One command's way to a commit.
 struct Writer<'a> {
     state: &'a State,
+    occasion: Occasion,
     compiler: Compiler,
     deadline: Deadline,
     /// Whether it was we who attached the empty policy.
@@ -247,6 +281,9 @@ impl Writer<'_> {
     ) -> Result<Attempt, Stop> {
         let state = self.state;
         let Some(base) = state.generation()? else {
+            if self.occasion == Occasion::Upgrade {
+                return Err(Error::NotLoaded { netns: state.netns.describe().to_owned() }.into());
+            }
             // Ask first: what is refused must not leave even an empty policy behind.
             let none = Policy::default();
             let wanted = edit(&Current { policy: &none, labels: &BTreeSet::new() })?;
@@ -255,7 +292,7 @@ impl Writer<'_> {
             self.made |= state.first()?;
             return Err(Stop::Redo);
         };
-        let applied = without_the_dead(&base.record.policy)?;
+        let applied = state.without_the_dead(&base.record.policy)?;
         let policy = edit(&Current { policy: &applied, labels: &base.record.labels })?;
 
         let mut labels: BTreeSet<Label> = policy.labels().iter().cloned().collect();
@@ -273,7 +310,8 @@ impl Writer<'_> {
             }
         }
         let interfaces = state.interfaces(&policy, &base.record.interfaces)?;
-        let same = same_policy(&base.record.policy, &policy)
+        let same = self.occasion == Occasion::Edit
+            && same_policy(&base.record.policy, &policy)
             && labels.is_subset(&base.record.labels)
             && interfaces == base.record.interfaces;
         if same {
@@ -357,26 +395,4 @@ impl Compiler {
 /// The same bindings for the same owners, wherever they came from.
 fn same_policy(a: &Policy, b: &Policy) -> bool {
     a.len() == b.len() && a.entries().iter().zip(b.entries()).all(|(a, b)| a.binding == b.binding && a.owner == b.owner)
-}
-
-/// Whether the `run` that a binding belongs to is still there.
-pub fn is_alive(owner: Owner) -> bool {
-    match Process::open(owner.pid).and_then(|process| process.start_time()) {
-        Ok(start) => start == owner.start,
-        Err(ProcessError::Gone { .. } | ProcessError::Thread { .. }) => false,
-        // What can't be looked at just now is not dead.
-        Err(_) => true,
-    }
-}
-
-/// What is applied, less the bindings of a `run` that is no more.
-fn without_the_dead(policy: &Policy) -> Result<Cow<'_, Policy>, Error> {
-    if policy.entries().iter().all(|entry| entry.owner.is_none()) {
-        return Ok(Cow::Borrowed(policy));
-    }
-    let entries = policy.entries().iter().filter(|entry| match entry.owner {
-        None => true,
-        Some(owner) => is_alive(owner),
-    });
-    Policy::new(entries.cloned().collect()).map(Cow::Owned).map_err(Error::Policy)
 }

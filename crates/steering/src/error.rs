@@ -151,7 +151,10 @@ impl Error {
                 format!("run this as user {owner}, or keep a state of your own with --bpffs")
             }
             Error::Damaged { .. } => "`sklookup unload` clears it; then apply the policy again".to_owned(),
-            Error::Newer { .. } => "use the newer sklookup, or `unload` with it first".to_owned(),
+            Error::Newer { .. } => {
+                "use the newer sklookup, or take its steering away: `sklookup unload`, then apply the policy again"
+                    .to_owned()
+            }
             Error::Locked { holder: Some(pid), .. } => format!("look at that process: ps -p {pid}"),
             Error::Locked { holder: None, .. } | Error::Contended { .. } => "try again".to_owned(),
             Error::Foreign { .. } => {

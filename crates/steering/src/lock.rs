@@ -6,15 +6,22 @@ use std::path::{Path, PathBuf};
 use sklookup_kernel::{Errno, bpffs};
 
 use crate::error::Error;
-use crate::state::{PATIENCE, State};
+use crate::state::{DIRECTORY_MODE, PATIENCE, State};
 use crate::wait::Deadline;
 
 /// A directory that is there and locked, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Locked {
-    // Held, not used. Close-on-exec: a child that inherited it would inherit the lock.
-    _fd: OwnedFd,
+    // Close-on-exec: a child that inherited it would inherit the lock.
+    fd: OwnedFd,
     pub(crate) path: PathBuf,
+}
+
+impl Locked {
+    /// Whether the directory has not been removed. The lock on a removed one "works" and protects nothing.
+    pub(crate) fn is_there(&self) -> Result<bool, Error> {
+        Ok(bpffs::nlink(self.fd.as_fd())? != 0)
+    }
 }
 
 /// What became of an attempt to lock a directory.
@@ -37,11 +44,37 @@ pub(crate) fn attempt(path: &Path) -> Result<Attempt, Error> {
     if !bpffs::try_lock(fd.as_fd())? {
         return Ok(Attempt::Busy(fd));
     }
-    // The lock on a removed directory "works" and protects nothing.
-    if bpffs::nlink(fd.as_fd())? == 0 {
-        return Ok(Attempt::Gone);
+    let locked = Locked { fd, path: path.to_owned() };
+    Ok(if locked.is_there()? { Attempt::Got(locked) } else { Attempt::Gone })
+}
+
+/// Makes a directory of our own and locks it; `None` if the one it belongs in is gone.
+///
+/// Between the two a sweeper may take it for litter; then it is simply made again.
+pub(crate) fn own(path: &Path) -> Result<Option<Locked>, Error> {
+    let mut deadline = Deadline::after(PATIENCE);
+    loop {
+        match bpffs::create_dir(path, DIRECTORY_MODE) {
+            Ok(()) => {}
+            Err(error) if error.errno() == Errno::EXIST => {}
+            Err(error) if error.errno() == Errno::NOENT => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        if let Attempt::Got(locked) = attempt(path)? {
+            return Ok(Some(locked));
+        }
+        if deadline.passed() {
+            return Err(Error::Locked { path: path.to_owned(), seconds: deadline.seconds(), holder: None });
+        }
     }
-    Ok(Attempt::Got(Locked { _fd: fd, path: path.to_owned() }))
+}
+
+/// Whether somebody has the lock of a directory. What can't be looked at may be locked; what is not there is not.
+pub(crate) fn is_held(path: &Path) -> bool {
+    match bpffs::open_dir(path).and_then(|fd| bpffs::is_locked(fd.as_fd())) {
+        Ok(held) => held,
+        Err(error) => !matches!(error.errno(), Errno::NOENT | Errno::NOTDIR),
+    }
 }
 
 impl State {

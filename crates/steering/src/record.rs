@@ -3,7 +3,7 @@
 //! Lines, in this order; the layout is described for operators in `docs/state.md`:
 //!
 //! ```text
-//! sklookup-state 1
+//! sklookup-state 2
 //! writer 0.1.0
 //! parent 812
 //! time 1795296000
@@ -16,24 +16,29 @@
 //! origin file policies/web.toml        numbered from 0, as they come
 //! origin command sklookup bind web tcp 192.0.2.0/24 80
 //! bindings 2
-//! web tcp 192.0.2.0/24 80⇥0:7⇥-        binding, origin:line, owner pid:start or -
+//! web tcp 192.0.2.0/24 80⇥0:7⇥-        binding, origin:line, owner pid:start:pid namespace or -
 //! ```
 
 use std::collections::hash_map::{self, HashMap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::iter::Enumerate;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use sklookup_compiler::{HitsLayout, Strategy};
 use sklookup_policy::{Entry, Interface, Label, Origin, Owner, Policy, parse_binding};
 
-/// Version of the layout of a state directory and of this text. A newer one is refused.
-pub const STATE_VERSION: u32 = 1;
+/// Version of the layout of a state directory and of this text. A newer one is refused, an older one is read.
+///
+/// Layout 1 did not know the pid namespace of an owner, and had no directory for it to lock.
+pub const STATE_VERSION: u32 = 2;
 
 /// What a generation says about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
+    /// Version of the layout it was read from; what is written has [`STATE_VERSION`].
+    pub layout: u32,
     /// Version of the sklookup that wrote it.
     pub writer: String,
     /// Program id of the generation it replaced; 0 for the first.
@@ -102,6 +107,11 @@ impl Record {
         text
     }
 
+    /// Refuses the text of a newer layout; for who needs no other line.
+    pub(crate) fn check_layout(text: &str) -> Result<(), RecordError> {
+        Lines::of(text).layout().map(drop)
+    }
+
     /// The parent in the text of a record whose other lines nobody needs.
     pub(crate) fn parent_of(text: &str) -> Option<u32> {
         text.lines().find_map(|line| line.strip_prefix("parent "))?.parse().ok()
@@ -155,7 +165,8 @@ impl Record {
             };
             write!(text, "{binding}\t{}:{line}\t", origins[&origin_key(origin)])?;
             match owner {
-                Some(Owner { pid, start }) => writeln!(text, "{pid}:{start}")?,
+                Some(Owner { pid, start, pid_namespace: Some(inode) }) => writeln!(text, "{pid}:{start}:{inode}")?,
+                Some(Owner { pid, start, pid_namespace: None }) => writeln!(text, "{pid}:{start}")?,
                 None => text.push_str("-\n"),
             }
         }
@@ -167,11 +178,8 @@ impl Record {
     /// # Errors
     /// A newer layout, or text that no sklookup wrote.
     pub fn parse(text: &str) -> Result<Record, RecordError> {
-        let mut lines = Lines { lines: text.lines().enumerate(), line: 0, ahead: None };
-        let version: u32 = lines.number("sklookup-state")?;
-        if version > STATE_VERSION {
-            return Err(RecordError::Newer { version });
-        }
+        let mut lines = Lines::of(text);
+        let layout = lines.layout()?;
         let writer = lines.value("writer")?.to_owned();
         let parent = lines.number("parent")?;
         let time = lines.number("time")?;
@@ -205,7 +213,19 @@ impl Record {
             entries.push(lines.binding(&origins)?);
         }
         let policy = Policy::new(entries).map_err(|_| lines.damaged("bindings without a conflict"))?;
-        Ok(Record { writer, parent, time, strategy, why: unescape(why), hits, base, interfaces, labels, policy })
+        Ok(Record {
+            layout,
+            writer,
+            parent,
+            time,
+            strategy,
+            why: unescape(why),
+            hits,
+            base,
+            interfaces,
+            labels,
+            policy,
+        })
     }
 }
 
@@ -215,6 +235,16 @@ fn parse_hits(value: &str) -> Option<HitsLayout> {
         Some(("shards", shards)) => shards.parse().ok().map(HitsLayout::Shards),
         _ => None,
     }
+}
+
+/// `pid:start:pid namespace`; who wrote layout 1 said no namespace.
+fn parse_owner(value: &str) -> Option<Owner> {
+    let (pid, rest) = value.split_once(':')?;
+    let (start, pid_namespace) = match rest.split_once(':') {
+        Some((start, inode)) => (start, Some(inode.parse().ok()?)),
+        None => (rest, None),
+    };
+    Some(Owner { pid: pid.parse().ok()?, start: start.parse().ok()?, pid_namespace })
 }
 
 fn origin_key(origin: &Origin) -> (bool, &str) {
@@ -257,15 +287,25 @@ fn unescape(text: &str) -> String {
 }
 
 /// The lines of a record, each with its keyword.
-struct Lines<'a, I: Iterator<Item = (usize, &'a str)>> {
-    lines: I,
+struct Lines<'a> {
+    lines: Enumerate<std::str::Lines<'a>>,
     /// Number of the line read last, from 1.
     line: usize,
     /// A line that was looked at and not taken.
     ahead: Option<&'a str>,
 }
 
-impl<'a, I: Iterator<Item = (usize, &'a str)>> Lines<'a, I> {
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Lines<'a> {
+        Lines { lines: text.lines().enumerate(), line: 0, ahead: None }
+    }
+
+    /// The layout of the text, if it is one that we know.
+    fn layout(&mut self) -> Result<u32, RecordError> {
+        let version = self.number("sklookup-state")?;
+        if version > STATE_VERSION { Err(RecordError::Newer { version }) } else { Ok(version) }
+    }
+
     fn damaged(&self, expected: &'static str) -> RecordError {
         RecordError::Damaged { line: self.line, expected }
     }
@@ -312,11 +352,9 @@ impl<'a, I: Iterator<Item = (usize, &'a str)>> Lines<'a, I> {
         } else {
             Origin::Command(name.clone())
         };
-        let owner = match owner.split_once(':') {
-            None => None,
-            Some((pid, start)) => {
-                Some(Owner { pid: pid.parse().map_err(|_| damaged())?, start: start.parse().map_err(|_| damaged())? })
-            }
+        let owner = match owner {
+            "-" => None,
+            owner => Some(parse_owner(owner).ok_or_else(damaged)?),
         };
         let mut entries = parse_binding(text, origin).map_err(|_| damaged())?;
         match (entries.pop(), entries.pop()) {
@@ -336,9 +374,14 @@ mod tests {
         entries.extend(parse_binding("pass tcp 2001:db8::/48 from 2001:db8:1::/48 dev eth0", file(9)).unwrap());
         let mut mine =
             parse_binding("run:1 udp 127.0.0.0/8 when-empty pass", Origin::Command("sklookup run".into())).unwrap();
-        mine[0].owner = Some(Owner { pid: 77, start: 123_456 });
+        mine[0].owner = Some(Owner { pid: 77, start: 123_456, pid_namespace: Some(4_026_531_836) });
         entries.extend(mine);
+        let mut old =
+            parse_binding("run:2 udp 127.1.0.0/16 when-empty pass", Origin::Command("sklookup run".into())).unwrap();
+        old[0].owner = Some(Owner { pid: 78, start: 123_456, pid_namespace: None });
+        entries.extend(old);
         Record {
+            layout: STATE_VERSION,
             writer: "0.1.0".to_owned(),
             parent: 812,
             time: 1_795_296_000,
@@ -365,12 +408,23 @@ mod tests {
     }
 
     #[test]
+    fn what_layout_1_wrote_is_read_and_written_again_as_this_one() {
+        let old = include_str!("../../../testdata/state/layout-1.txt");
+        let read = Record::parse(old).unwrap();
+        assert_eq!((read.layout, read.policy.len(), read.parent), (1, 9, 59184));
+        let owners: Vec<Owner> = read.policy.entries().iter().filter_map(|entry| entry.owner).collect();
+        assert_eq!(owners, [Owner { pid: 8278, start: 1_194_932, pid_namespace: None }]);
+        let (version, rest) = old.split_once('\n').unwrap();
+        assert_eq!((version, read.to_text()), ("sklookup-state 1", format!("sklookup-state {STATE_VERSION}\n{rest}")));
+    }
+
+    #[test]
     fn a_record_cut_anywhere_is_damage_and_never_a_smaller_policy() {
         let text = record().to_text();
         for cut in (0..text.trim_end().len()).filter(|&cut| text.is_char_boundary(cut)) {
             // Cutting the owner's start time leaves a well-formed line: the map's length says where the text ends.
             if let Ok(read) = Record::parse(&text[..cut]) {
-                assert_eq!(read.policy.entries().len(), 4, "cut at {cut}");
+                assert_eq!(read.policy.entries().len(), 5, "cut at {cut}");
             }
         }
     }

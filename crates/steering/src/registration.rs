@@ -13,7 +13,7 @@ use sklookup_policy::{Label, Protocol};
 
 use crate::commit::Current;
 use crate::error::Error;
-use crate::state::{Live, State};
+use crate::state::{Live, State, check_layout};
 
 /// A socket that can be selected.
 #[derive(Debug)]
@@ -138,6 +138,8 @@ impl State {
     /// # Errors
     /// A call that failed; the label then holds what it held, or part of the new sockets.
     pub fn register(&self, placement: Placement) -> Result<(), Error> {
+        // What lies in which slot is a matter of the layout.
+        self.read(|live| check_layout(&live.dir))?;
         let open = || self.read(|live| live.label(&placement.label)).map(Option::flatten);
         while let Some(map) = open()? {
             // Two at once could leave some sockets of each: whoever finds the other's in between puts its own again.
@@ -189,6 +191,7 @@ impl State {
     /// # Errors
     /// [`Error::NotLoaded`], [`Error::NoLabel`], or a call that failed.
     pub fn unregister(&self, label: &Label, meant: &dyn Fn(&Registered) -> bool) -> Result<usize, Error> {
+        self.read(|live| check_layout(&live.dir))?;
         let open = || {
             let map = self.read(|live| live.label(label))?;
             map.ok_or_else(|| Error::NotLoaded { netns: self.netns().describe().to_owned() })

@@ -377,7 +377,8 @@ mod tests {
     fn what_a_living_run_added_is_not_counted_among_what_goes() {
         let mut entries = parse_binding("web tcp 192.0.2.7 1", Origin::Command("test".into())).unwrap();
         let mut run = parse_binding("run tcp 192.0.2.7 2,3,4", Origin::Command("run".into())).unwrap();
-        run.iter_mut().for_each(|entry| entry.owner = Some(sklookup_policy::Owner { pid: 1, start: 1 }));
+        run.iter_mut()
+            .for_each(|entry| entry.owner = Some(sklookup_policy::Owner { pid: 1, start: 1, pid_namespace: None }));
         let only_run = Policy::new(run.clone()).unwrap();
         entries.extend(run);
         let both = Policy::new(entries).unwrap();

@@ -6,6 +6,7 @@
 //!   current -> gen-<id>        a hint for who may not open the link; no writer trusts it
 //!   gen-<id>/                  <id> is the id of its program
 //!     program policy hits faults [base] labels/<label>
+//!   run-<pid>-<start>-<pidns>/ locked by a `run` while it lives
 //! ```
 //!
 //! The link decides: its info names the program it runs, and `gen-<that id>` is the state. An id can't come back while a
@@ -41,6 +42,7 @@ pub(crate) mod names {
     pub(crate) const BASE: &str = "base";
     pub(crate) const LABELS: &str = "labels";
     pub(crate) const GENERATION: &str = "gen-";
+    pub(crate) const RUN: &str = "run-";
 }
 
 /// The state of one network namespace under one bpffs.
@@ -113,6 +115,14 @@ impl State {
     /// [`Error::Newer`], [`Error::Damaged`], or a call that failed.
     pub fn generation(&self) -> Result<Option<Generation>, Error> {
         self.read(|live| live.open())
+    }
+
+    /// Whether anything is in effect, of whatever layout.
+    ///
+    /// # Errors
+    /// A call that failed, or [`Error::Untrusted`].
+    pub fn is_steering(&self) -> Result<bool, Error> {
+        Ok(self.live()?.is_some())
     }
 
     /// Opens things of the live generation, and makes sure that it was live all the while.
@@ -246,14 +256,27 @@ impl Live {
 
 /// Reads the text of the generation in a directory.
 pub(crate) fn read_record(dir: &Path) -> Result<Record, Error> {
+    Record::parse(&read_text(dir)?).map_err(|error| unreadable(dir, error))
+}
+
+/// Refuses the generation in a directory if a newer sklookup laid it out. Who may put sockets under a label and may not
+/// read the text has to believe that who granted this knows.
+pub(crate) fn check_layout(dir: &Path) -> Result<(), Error> {
+    match read_text(dir) {
+        Ok(text) => Record::check_layout(&text).map_err(|error| unreadable(dir, error)),
+        Err(Error::Kernel(error)) if matches!(error.errno(), Errno::ACCESS | Errno::PERM) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn unreadable(dir: &Path, error: RecordError) -> Error {
     let path = dir.join(names::POLICY);
-    let text = read_text(dir)?;
-    Record::parse(&text).map_err(|error| match error {
+    match error {
         RecordError::Newer { version } => Error::Newer { path, version },
         RecordError::Damaged { line, expected } => {
             Error::Damaged { path, what: format!("line {line}: expected {expected}") }
         }
-    })
+    }
 }
 
 /// The text itself, not yet understood.

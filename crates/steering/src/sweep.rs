@@ -1,4 +1,5 @@
-//! Taking away what nobody needs: generations that are neither live nor the parent of the live one.
+//! Taking away what nobody needs: generations that are neither live nor the parent of the live one, and what a `run`
+//! left that was killed.
 //!
 //! A directory belongs to whoever holds its lock. What can be locked and is not needed was left by somebody who died, or
 //! was replaced; it stays litter, because only its owner could have made it live.
@@ -17,7 +18,7 @@ use crate::state::{State, generation_id, names, read_parent};
 impl State {
     /// Sweeps this state and those of namespaces that are no more. What fails is left for the next command.
     pub(crate) fn sweep(&self) {
-        let _ = self.sweep_generations();
+        let _ = self.sweep_own();
         for name in names_in(&self.root).unwrap_or_default() {
             let other = self.root.join(&name);
             let number = name.bytes().all(|byte| byte.is_ascii_digit());
@@ -27,8 +28,11 @@ impl State {
         }
     }
 
-    fn sweep_generations(&self) -> Result<(), Error> {
+    fn sweep_own(&self) -> Result<(), Error> {
         for name in names_in(&self.dir)? {
+            if name.starts_with(names::RUN) {
+                remove_presence(&self.dir.join(&name))?;
+            }
             let Some(id) = generation_id(&name) else { continue };
             if self.needed(id)? {
                 continue;
@@ -137,11 +141,13 @@ fn clear_dead(dir: &Path) -> Result<(), Error> {
 /// Empties a state directory that is locked and whose link is dead, and removes it unless a writer is at work in it.
 fn clear(dir: &Path) -> Result<(), Error> {
     for name in names_in(dir)? {
-        if generation_id(&name).is_none() {
-            continue;
-        }
         let path = dir.join(&name);
-        if let Attempt::Got(_locked) = lock::attempt(&path)? {
+        if name.starts_with(names::RUN) {
+            // Whether its `run` lives or not, nothing here belongs to it any more. One that is about to begin looks again.
+            gone(bpffs::rmdir(&path))?;
+        } else if generation_id(&name).is_some()
+            && let Attempt::Got(_locked) = lock::attempt(&path)?
+        {
             remove_generation(&path);
         }
     }
@@ -153,6 +159,12 @@ fn clear(dir: &Path) -> Result<(), Error> {
         Err(error) if matches!(error.errno(), Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
         result => gone(result),
     }
+}
+
+/// Removes the directory of a `run` that is no more.
+fn remove_presence(dir: &Path) -> Result<(), Error> {
+    let Attempt::Got(_locked) = lock::attempt(dir)? else { return Ok(()) };
+    gone(bpffs::rmdir(dir))
 }
 
 /// Removes a generation's directory: what sklookup pins, and nothing else.

@@ -13,3 +13,4 @@ pub mod register;
 pub mod run;
 pub mod status;
 pub mod unload;
+pub mod upgrade;

@@ -116,6 +116,7 @@ fn policy(in_effect: &InEffect) -> Value {
         "link": link,
         "time": record.time,
         "writer": record.writer,
+        "layout": record.layout,
         "strategy": record.strategy.to_string(),
         "why": record.why,
         "digest": digest,

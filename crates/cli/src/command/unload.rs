@@ -10,7 +10,7 @@ pub fn unload(global: &Global, args: &Unload) -> Result<Answer, Failure> {
     let state = existing_state(global)?;
     let unloaded = match &state {
         None => false,
-        Some(state) if args.dry_run => state.generation()?.is_some(),
+        Some(state) if args.dry_run => state.is_steering()?,
         Some(state) => state.unload()?,
     };
     let text = match (unloaded, args.dry_run) {

@@ -84,6 +84,8 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["apply", &second, "--allow", "shrink"]);
     see(&["apply", &first, "--allow", "shrink"]);
     see(&["bind", "game", "udp", "127.7.0.0/16", "53"]);
+    see(&["upgrade", "--dry-run"]);
+    see(&["upgrade"]);
 
     let listener = TcpListener::bind("[::]:0").unwrap();
     let udp = UdpSocket::bind("[::]:0").unwrap();
@@ -116,6 +118,7 @@ fn every_shape(sandbox: &Sandbox) {
     documented.compare(&document(&killed).1);
     documented.compare(&without_sys_admin());
     documented.compare(&document(&["unload"]).1);
+    documented.compare(&document(&["upgrade"]).1);
     documented.compare(&document(&["demo"]).1);
     documented.is_complete();
 }

@@ -1,6 +1,7 @@
 //! `run` on a real kernel: real servers, real clients, each test in namespaces of its own.
 
 mod across;
+mod elsewhere;
 mod end;
 mod follow;
 mod server;
@@ -15,6 +16,7 @@ fn main() {
     {
         server::serve(name, commands);
     }
-    let trials = [start::trials(), follow::trials(), end::trials(), together::trials(), across::trials()];
+    let trials =
+        [start::trials(), follow::trials(), end::trials(), together::trials(), across::trials(), elsewhere::trials()];
     sklookup_testbed::main(trials.into_iter().flatten().collect())
 }

@@ -15,7 +15,6 @@ use super::{
     Attached, Health, InEffect, InterfaceStatus, LabelStatus, Missing, RunStatus, SocketOwner, SocketStatus, Status,
     Steering, Unseen,
 };
-use crate::commit::is_alive;
 use crate::counters::add;
 use crate::error::Error;
 use crate::find::protocol;
@@ -100,8 +99,8 @@ impl State {
         for owner in record.policy.entries().iter().filter_map(|entry| entry.owner) {
             *owned.entry(owner).or_default() += 1;
         }
-        let runs =
-            owned.into_iter().map(|(owner, bindings)| RunStatus { owner, bindings, alive: is_alive(owner) }).collect();
+        let run = |(owner, bindings)| RunStatus { owner, bindings, alive: self.is_alive(owner) };
+        let runs = owned.into_iter().map(run).collect();
         Ok(InEffect {
             link: live.link.as_ref().map(Link::info).transpose()?.map(|info| info.id),
             generation: live.id,
@@ -159,11 +158,10 @@ impl State {
 
     /// Generations that are neither live nor the parent of the live one, and that nobody holds.
     fn litter(&self, live: u32, parent: u32) -> Result<Vec<String>, Error> {
-        // Held for a moment, where nobody does: a writer that has just made it tries again. `/proc/locks` would not do, it
-        // shows no holder in another pid namespace.
-        let forsaken = |path: &Path| {
-            bpffs::open_dir(path).and_then(|dir| bpffs::try_lock(dir.as_fd())).is_ok_and(|forsaken| forsaken)
-        };
+        // A writer that has just made one and meets this look tries again. `/proc/locks` would not do, it shows no holder
+        // in another pid namespace.
+        let forsaken =
+            |path: &Path| bpffs::open_dir(path).and_then(|dir| bpffs::is_locked(dir.as_fd())).is_ok_and(|held| !held);
         // Whoever put it in effect is still at work, and sweeps when done: holding what is swept would keep it there.
         if !forsaken(&self.generation_dir(live)) {
             return Ok(Vec::new());

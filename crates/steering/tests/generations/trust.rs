@@ -19,7 +19,6 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("what_we_did_not_make_is_left_alone", foreign_names),
         kernel_trial("a_lock_that_is_held_too_long_names_its_holder", held_lock),
         kernel_trial("a_link_changed_by_something_else_is_not_overwritten", foreign_link),
-        kernel_trial("state_of_a_newer_version_is_refused", newer),
     ]
 }
 
@@ -95,19 +94,4 @@ fn foreign_link(sandbox: &Sandbox) {
     // The way out that the help names.
     state.unload().unwrap();
     bind(&state, &["web udp 127.7.0.0/16"]).unwrap();
-}
-
-fn newer(sandbox: &Sandbox) {
-    use sklookup_bpf::MapSpec;
-    let state = state(sandbox);
-    apply(&state, &["web tcp 127.7.0.0/16"]).unwrap();
-    let policy = state.generation().unwrap().unwrap().live.dir.join("policy");
-    bpffs::unlink(&policy).unwrap();
-    let text = b"sklookup-state 99\nwriter 9.9\n".to_vec();
-    sklookup_kernel::Map::create(&MapSpec::table("sklookup_policy", text)).unwrap().pin(&policy).unwrap();
-    for error in [state.generation().unwrap_err(), apply(&state, &["web tcp 127.7.0.0/16 1"]).unwrap_err()] {
-        assert!(matches!(error, Error::Newer { version: 99, .. }), "{error}");
-    }
-    state.unload().unwrap();
-    assert_eq!(names(&sandbox.bpffs), Vec::<String>::new());
 }

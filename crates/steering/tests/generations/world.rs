@@ -4,9 +4,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use sklookup_bpf::MapSpec;
 use sklookup_compiler::Family;
 use sklookup_kernel::socket::Socket;
-use sklookup_kernel::{Netns, Sandbox};
+use sklookup_kernel::{Map, Netns, Sandbox, bpffs};
 use sklookup_policy::{Entry, Label, Origin, Policy, parse_binding};
 use sklookup_steering::{Committed, Error, Member, Placement, State};
 
@@ -40,6 +41,15 @@ pub fn applied(state: &State) -> Vec<String> {
     let generation = state.generation().unwrap();
     let policy = generation.map(|generation| generation.record.policy).unwrap_or_default();
     policy.entries().iter().map(|entry| entry.binding.to_string()).collect()
+}
+
+/// Puts another text into the live generation, made of the one that it has: as another version would have written it.
+pub fn rewrite(state: &State, change: impl FnOnce(String) -> String) {
+    let generation = state.generation().unwrap().unwrap();
+    let path = generation.live.dir.join("policy");
+    bpffs::unlink(&path).unwrap();
+    let text = change(generation.record.to_text()).into_bytes();
+    Map::create(&MapSpec::table("sklookup_policy", text)).unwrap().pin(&path).unwrap();
 }
 
 /// A label.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use sklookup_compiler::Family;
-use sklookup_kernel::process::Process;
+use sklookup_kernel::process::{Process, pid_namespace};
 use sklookup_policy::{Entry, Label, Origin, Owner, Policy, Protocol, WhenEmpty, parse_match};
 use sklookup_steering::Error;
 
@@ -33,9 +33,11 @@ impl Asked {
     pub fn read(args: &Run) -> Result<Asked, Failure> {
         let pid = std::process::id();
         let start = Process::open(pid).and_then(|own| own.start_time()).map_err(Error::from)?;
-        let owner = Owner { pid, start };
+        let pid_namespace = pid_namespace().map_err(Error::from)?;
+        let owner = Owner { pid, start, pid_namespace: Some(pid_namespace) };
         // Named after its owner: a pid comes back, and the label of a killed run may still hold its server's sockets.
-        let label: Label = format!("run:{pid}.{start}").parse().expect("letters, digits, a colon and a dot");
+        let label: Label =
+            format!("run:{pid}.{start}.{pid_namespace}").parse().expect("letters, digits, a colon and dots");
         let origin = Origin::Command(typed(std::env::args_os().skip(1)).into());
 
         let mut entries = Vec::new();

@@ -1,12 +1,13 @@
 //! What a `run` changes in the namespace, and how it takes that back.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use sklookup_kernel::interface;
 use sklookup_policy::{Entry, Policy};
 use sklookup_steering::find::Found;
 use sklookup_steering::safety::Catch;
-use sklookup_steering::{Current, Error, Placement, State};
+use sklookup_steering::{Current, Error, Placement, Presence, State};
 
 use crate::args::Allow;
 use crate::command::apply::refuse;
@@ -18,12 +19,14 @@ use crate::output::{COULD_NOT, Failure, Said};
 pub struct Steering<'a> {
     state: &'a State,
     asked: &'a Asked,
+    /// From the first binding on, and until none is left: others take for dead who does not say that it lives.
+    presence: OnceCell<Presence>,
 }
 
 impl<'a> Steering<'a> {
     /// Nothing is changed yet.
     pub fn new(state: &'a State, asked: &'a Asked) -> Steering<'a> {
-        Steering { state, asked }
+        Steering { state, asked, presence: OnceCell::new() }
     }
 
     /// Makes sure that the bindings can be applied, so that a server is not started in vain.
@@ -55,10 +58,19 @@ impl<'a> Steering<'a> {
         Ok(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message))).collect())
     }
 
-    /// Puts the bindings into effect, with the sockets in their label before the first packet comes.
+    /// Puts the bindings into effect, with the sockets in their label before the first packet comes. Once.
     pub fn begin(&self, sockets: Vec<Found>) -> Result<(), Error> {
-        self.state.commit(&[self.placement(sockets)], &mut |current| self.with_ours(current))?;
-        Ok(())
+        let placements = [self.placement(sockets)];
+        loop {
+            let presence = self.state.announce(self.asked.owner)?;
+            self.state.commit(&placements, &mut |current| self.with_ours(current))?;
+            // Had an unload taken it away in between, others might drop the bindings as those of a dead run.
+            if presence.is_there()? {
+                let first = self.presence.set(presence).is_ok();
+                debug_assert!(first, "a run begins once");
+                return Ok(());
+            }
+        }
     }
 
     /// The cookies of the sockets in the label; `None` where somebody has taken the label away.
