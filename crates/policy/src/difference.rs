@@ -2,30 +2,30 @@
 
 use std::cmp::Ordering;
 
-use crate::binding::{Binding, Outcome};
+use crate::binding::Binding;
 use crate::policy::Policy;
 
 /// The difference of two policies, each list in the order of [`Binding`]. Origins and owners are not compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Difference {
+pub struct Difference<'a> {
     /// Bindings that only the new policy has.
-    pub added: Vec<Binding>,
+    pub added: Vec<&'a Binding>,
     /// Bindings that only the old policy has.
-    pub removed: Vec<Binding>,
+    pub removed: Vec<&'a Binding>,
     /// Bindings that match the same packets in both and treat them otherwise.
-    pub changed: Vec<Change>,
+    pub changed: Vec<Change<'a>>,
 }
 
 /// A binding whose outcome changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change<'a> {
+    /// The binding as it was.
+    pub before: &'a Binding,
     /// The binding as it will be.
-    pub binding: Binding,
-    /// What its packets got before.
-    pub before: Outcome,
+    pub after: &'a Binding,
 }
 
-impl Difference {
+impl Difference<'_> {
     /// Whether the two policies have the same bindings.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
@@ -33,7 +33,7 @@ impl Difference {
 }
 
 /// Compares two policies in one pass over both.
-pub fn difference(old: &Policy, new: &Policy) -> Difference {
+pub fn difference<'a>(old: &'a Policy, new: &'a Policy) -> Difference<'a> {
     let mut difference = Difference::default();
     let mut before = old.entries().iter().map(|entry| &entry.binding).peekable();
     let mut after = new.entries().iter().map(|entry| &entry.binding).peekable();
@@ -48,11 +48,11 @@ pub fn difference(old: &Policy, new: &Policy) -> Difference {
         let was = before.next_if(|_| order.is_le());
         let is = after.next_if(|_| order.is_ge());
         match (was, is) {
-            (Some(was), Some(is)) if was.outcome != is.outcome => {
-                difference.changed.push(Change { binding: is.clone(), before: was.outcome.clone() });
+            (Some(before), Some(after)) if before.outcome != after.outcome => {
+                difference.changed.push(Change { before, after });
             }
-            (Some(was), None) => difference.removed.push(was.clone()),
-            (None, Some(is)) => difference.added.push(is.clone()),
+            (Some(was), None) => difference.removed.push(was),
+            (None, Some(is)) => difference.added.push(is),
             _ => {}
         }
     }
@@ -67,7 +67,7 @@ mod tests {
         Policy::new(parse_file(&format!("bindings = {lines:?}"), "p.toml").unwrap()).unwrap()
     }
 
-    fn texts(bindings: &[Binding]) -> Vec<String> {
+    fn texts(bindings: &[&Binding]) -> Vec<String> {
         bindings.iter().map(ToString::to_string).collect()
     }
 
@@ -78,8 +78,8 @@ mod tests {
         let difference = difference(&old, &new);
         assert_eq!(texts(&difference.added), ["z tcp 192.0.2.0 80", "c tcp 192.0.2.3 81"]);
         assert_eq!(texts(&difference.removed), ["c tcp 192.0.2.3 80", "d tcp 192.0.2.9"]);
-        let [Change { binding, before }] = &difference.changed[..] else { panic!("{difference:?}") };
-        assert_eq!((binding.to_string(), before.to_string()), ("x tcp 192.0.2.2 80".into(), "b".into()));
+        let [Change { before, after }] = difference.changed[..] else { panic!("{difference:?}") };
+        assert_eq!(texts(&[before, after]), ["b tcp 192.0.2.2 80", "x tcp 192.0.2.2 80"]);
     }
 
     #[test]

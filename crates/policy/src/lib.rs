@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod binding;
+mod canonical;
 mod decide;
 mod difference;
 mod entry;
@@ -44,6 +45,7 @@ mod shadow;
 mod table;
 
 pub use binding::{Binding, Outcome, Precedence, WhenEmpty};
+pub use canonical::CanonicalReader;
 pub use decide::{Decision, decide};
 pub use difference::{Change, Difference, difference};
 pub use entry::{Entry, Origin, Owner};

@@ -1,7 +1,8 @@
 //! A set of bindings in which every packet has one answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::binding::Binding;
 use crate::entry::Entry;
@@ -18,8 +19,13 @@ pub const MAX_BINDINGS: usize = 1_000_000;
 pub const MAX_LABELS: usize = 10_000;
 
 /// A valid policy: its bindings in the order of [`Binding`]'s `Ord`, each once, and no two in conflict.
+///
+/// A clone shares the bindings: there may be a million.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct Policy(Arc<Contents>);
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Contents {
     entries: Vec<Entry>,
     labels: Vec<Label>,
     interfaces: Vec<Interface>,
@@ -32,18 +38,60 @@ impl Policy {
     ///
     /// Wrong are bindings that can't be meant (the parser makes none), conflicts, and more than [`MAX_BINDINGS`]
     /// bindings or [`MAX_LABELS`] labels.
-    pub fn new(mut entries: Vec<Entry>) -> Result<Self, Vec<Problem>> {
+    pub fn new(entries: Vec<Entry>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        for entry in &mut entries {
-            if let Err(problem) = entry.binding.normalize() {
-                problems.add(|| problem.at(entry.origin.clone()));
+        let entries = in_order(entries, &mut problems);
+        let labels = distinct(labels(&entries));
+        let interfaces = distinct(interfaces(&entries));
+        Self::checked(Contents { entries, labels, interfaces }, problems)
+    }
+
+    /// The policy with more entries: what [`Policy::new`] makes of all of them, without sorting again what is in order.
+    ///
+    /// # Errors
+    /// As [`Policy::new`].
+    pub fn with(&self, added: Vec<Entry>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let added = in_order(added, &mut problems);
+        let labels = distinct(self.labels().iter().chain(labels(&added)));
+        let interfaces = distinct(self.interfaces().iter().chain(interfaces(&added)));
+
+        let mut entries = Vec::with_capacity(self.len() + added.len());
+        let mut rest = self.entries();
+        for new in added {
+            let (before, from) = rest.split_at(rest.partition_point(|entry| entry.binding < new.binding));
+            entries.extend_from_slice(before);
+            rest = from;
+            match from.split_first() {
+                Some((twin, after)) if twin.binding == new.binding => {
+                    entries.push(if twin.owner.is_some() && new.owner.is_none() { new } else { twin.clone() });
+                    rest = after;
+                }
+                _ => entries.push(new),
             }
         }
+        entries.extend_from_slice(rest);
+        Self::checked(Contents { entries, labels, interfaces }, problems)
+    }
 
-        // Stable, so that of twins of one kind the first given comes first.
-        entries.sort_by(|a, b| (a.binding.cmp(&b.binding)).then(a.owner.is_some().cmp(&b.owner.is_some())));
-        entries.dedup_by(|later, kept| later.binding == kept.binding);
+    /// The policy with those of its entries that are to be kept; the same one if these are all.
+    #[must_use]
+    pub fn filtered(&self, keep: impl FnMut(&Entry) -> bool) -> Self {
+        let kept: Vec<bool> = self.entries().iter().map(keep).collect();
+        if kept.iter().all(|&kept| kept) {
+            return self.clone();
+        }
+        // A part of what is without conflicts has none.
+        let kept = self.entries().iter().zip(kept).filter_map(|(entry, kept)| kept.then(|| entry.clone()));
+        let entries: Vec<Entry> = kept.collect();
+        let labels = distinct(labels(&entries));
+        let interfaces = distinct(interfaces(&entries));
+        Self(Arc::new(Contents { entries, labels, interfaces }))
+    }
 
+    /// Checks what bindings in order can still have wrong together.
+    fn checked(contents: Contents, mut problems: Problems) -> Result<Self, Vec<Problem>> {
+        let Contents { entries, labels, .. } = &contents;
         // A conflict shows between neighbours: those that could be in conflict differ in their first ports only and are
         // sorted by them, so whatever lies between two overlapping ranges overlaps both, and can't agree with both.
         for pair in entries.windows(2) {
@@ -52,9 +100,6 @@ impl Policy {
                 problems.add(|| conflict(first, second, &packet));
             }
         }
-
-        let labels = distinct(entries.iter().filter_map(|entry| entry.binding.label()));
-        let interfaces = distinct(entries.iter().filter_map(|entry| entry.binding.interface.as_ref()));
         if entries.len() > MAX_BINDINGS {
             problems.add(|| {
                 Problem::new(format!("the policy has {} bindings", entries.len()))
@@ -68,39 +113,39 @@ impl Policy {
                 ))
             });
         }
-        problems.or(Self { entries, labels, interfaces })
+        problems.or(()).map(|()| Self(Arc::new(contents)))
     }
 
     /// The bindings with their origins, in order.
     pub fn entries(&self) -> &[Entry] {
-        &self.entries
+        &self.0.entries
     }
 
     /// Every label that a binding names, sorted.
     pub fn labels(&self) -> &[Label] {
-        &self.labels
+        &self.0.labels
     }
 
     /// Every interface that a binding names, sorted.
     pub fn interfaces(&self) -> &[Interface] {
-        &self.interfaces
+        &self.0.interfaces
     }
 
     /// How many bindings there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
     }
 
     /// Whether there is no binding, so that every packet goes on to the regular lookup.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries().is_empty()
     }
 
     /// The canonical text: a policy file with one line per binding, in order. Equal sets of bindings have equal text,
     /// and the text read again is the same set. Origins and owners are not in it.
     pub fn canonical(&self) -> String {
         let mut text = String::from("bindings = [\n");
-        for entry in &self.entries {
+        for entry in self.entries() {
             // Interface names may hold quotes and backslashes.
             let line = entry.binding.to_string().replace('\\', "\\\\").replace('"', "\\\"");
             text.push_str("  \"");
@@ -142,8 +187,33 @@ fn conflict(first: &Entry, second: &Entry, packet: &Packet) -> Problem {
     .at(first.origin.clone())
 }
 
-fn distinct<'a, T: Ord + Clone + 'a>(names: impl Iterator<Item = &'a T>) -> Vec<T> {
-    names.collect::<BTreeSet<_>>().into_iter().cloned().collect()
+/// Sorts entries, and of those with equal bindings keeps the first without an owner, else the first.
+fn in_order(mut entries: Vec<Entry>, problems: &mut Problems) -> Vec<Entry> {
+    for entry in &mut entries {
+        if let Err(problem) = entry.binding.normalize() {
+            problems.add(|| problem.at(entry.origin.clone()));
+        }
+    }
+    // Stable, so that of twins of one kind the first given comes first.
+    entries.sort_by(|a, b| (a.binding.cmp(&b.binding)).then(a.owner.is_some().cmp(&b.owner.is_some())));
+    entries.dedup_by(|later, kept| later.binding == kept.binding);
+    entries
+}
+
+fn labels(entries: &[Entry]) -> impl Iterator<Item = &Label> {
+    entries.iter().filter_map(|entry| entry.binding.label())
+}
+
+fn interfaces(entries: &[Entry]) -> impl Iterator<Item = &Interface> {
+    entries.iter().filter_map(|entry| entry.binding.interface.as_ref())
+}
+
+/// The different ones of some names, sorted.
+fn distinct<'a, T: Ord + Clone + AsRef<str> + 'a>(names: impl Iterator<Item = &'a T>) -> Vec<T> {
+    // Bindings that were read together share the text of their names: most need not be compared.
+    let mut seen = HashSet::new();
+    let unseen = names.filter(|&name| seen.insert(name.as_ref().as_ptr()));
+    unseen.collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
 #[cfg(test)]
@@ -195,6 +265,35 @@ mod tests {
 
         twins.iter_mut().for_each(|twin| twin.owner = Some(Owner { pid: 7, start: 9, pid_namespace: None }));
         assert_eq!(Policy::new(twins.clone()).unwrap().entries(), &twins[..1]);
+    }
+
+    #[test]
+    fn adding_and_keeping_are_the_same_as_making_anew() {
+        let owner = Some(Owner { pid: 7, start: 9 });
+        let mut some = entries(&["a tcp 192.0.2.0/24 80", "b tcp 192.0.2.7 80 dev x", "c udp 192.0.2.9", "c tcp ::/0"]);
+        some[1].owner = owner;
+        let mut more = entries(&["d tcp 10.0.0.1 80", "c udp 192.0.2.9", "b tcp 192.0.2.7 80 dev x", "a tcp ::/0 1"]);
+        more[1].owner = owner;
+        let policy = Policy::new(some.clone()).unwrap();
+        let whole = policy.with(more.clone()).unwrap();
+        assert_eq!(whole, Policy::new([some, more.clone()].concat()).unwrap());
+        assert_eq!(whole.len(), 6);
+
+        let kept: Vec<Entry> = whole.entries().iter().filter(|entry| entry.binding.interface.is_none()).cloned().collect();
+        let part = whole.filtered(|entry| entry.binding.interface.is_none());
+        assert_eq!(part, Policy::new(kept).unwrap());
+        assert_eq!(part.interfaces(), []);
+        assert_eq!(Policy::default().with(more.clone()), Policy::new(more));
+    }
+
+    #[test]
+    fn adding_a_conflict_is_refused_as_it_would_be_in_one_file() {
+        let (some, more) = (entries(&["a tcp 192.0.2.0/24 80-90"]), entries(&["b tcp 192.0.2.0/24 85-95"]));
+        let policy = Policy::new(some.clone()).unwrap();
+        assert_eq!(policy.with(more.clone()), Policy::new([some, more].concat()));
+        let mut wrong = entries(&["a tcp 192.0.2.0/24 99"]);
+        wrong[0].binding.destination = "192.0.2.7/24".parse().unwrap();
+        assert!(policy.with(wrong).is_err());
     }
 
     #[test]
