@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
-use sklookup_policy::{Binding, Change, Difference, Entry, Origin, Outcome, Ports, WhenEmpty};
+use sklookup_policy::{Binding, Difference, Entry, Origin, Outcome, Ports, WhenEmpty};
 
 /// A binding, spelled as in a policy file.
 pub fn binding(binding: &Binding) -> Map<String, Value> {
@@ -51,20 +51,20 @@ pub fn entry(entry: &Entry) -> Map<String, Value> {
 }
 
 /// What changes between two policies, a line with a sign for each binding.
-pub fn difference(difference: &Difference) -> String {
+pub fn difference(difference: &Difference<'_>) -> String {
     let mut text = String::new();
     let mut line = |sign: char, binding: &Binding| writeln!(text, "{sign} {binding}").expect("a String takes all");
     difference.removed.iter().for_each(|binding| line('-', binding));
     for change in &difference.changed {
-        line('-', &before(change));
-        line('+', &change.binding);
+        line('-', change.before);
+        line('+', change.after);
     }
     difference.added.iter().for_each(|binding| line('+', binding));
     text
 }
 
 /// The same as an array.
-pub fn changes(difference: &Difference) -> Value {
+pub fn changes(difference: &Difference<'_>) -> Value {
     let change = |kind: &str, binding: &Binding| {
         let mut fields = Map::from_iter([("change".to_owned(), json!(kind))]);
         fields.extend(self::binding(binding));
@@ -72,21 +72,16 @@ pub fn changes(difference: &Difference) -> Value {
     };
     let removed = difference.removed.iter().map(|binding| change("removed", binding));
     let changed = difference.changed.iter().map(|changed| {
-        let mut fields = change("changed", &changed.binding);
-        fields.insert("before".to_owned(), Value::Object(binding(&before(changed))));
+        let mut fields = change("changed", changed.after);
+        fields.insert("before".to_owned(), Value::Object(binding(changed.before)));
         fields
     });
     let added = difference.added.iter().map(|binding| change("added", binding));
     removed.chain(changed).chain(added).map(Value::Object).collect()
 }
 
-/// A changed binding as it was.
-fn before(change: &Change) -> Binding {
-    Binding { outcome: change.before.clone(), ..change.binding.clone() }
-}
-
 /// How many of each: `2 added, 1 removed, 0 changed`.
-pub fn tally(difference: &Difference) -> String {
+pub fn tally(difference: &Difference<'_>) -> String {
     let Difference { added, removed, changed } = difference;
     format!("{} added, {} removed, {} changed", added.len(), removed.len(), changed.len())
 }

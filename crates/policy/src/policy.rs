@@ -51,6 +51,9 @@ impl Policy {
     /// # Errors
     /// As [`Policy::new`].
     pub fn with(&self, added: Vec<Entry>) -> Result<Self, Vec<Problem>> {
+        if added.is_empty() {
+            return Ok(self.clone());
+        }
         let mut problems = Problems::default();
         let added = in_order(added, &mut problems);
         let labels = distinct(self.labels().iter().chain(labels(&added)));
@@ -82,8 +85,8 @@ impl Policy {
             return self.clone();
         }
         // A part of what is without conflicts has none.
-        let kept = self.entries().iter().zip(kept).filter_map(|(entry, kept)| kept.then(|| entry.clone()));
-        let entries: Vec<Entry> = kept.collect();
+        let entries: Vec<Entry> =
+            self.entries().iter().zip(kept).filter(|&(_, kept)| kept).map(|(entry, _)| entry.clone()).collect();
         let labels = distinct(labels(&entries));
         let interfaces = distinct(interfaces(&entries));
         Self(Arc::new(Contents { entries, labels, interfaces }))
@@ -269,7 +272,7 @@ mod tests {
 
     #[test]
     fn adding_and_keeping_are_the_same_as_making_anew() {
-        let owner = Some(Owner { pid: 7, start: 9 });
+        let owner = Some(Owner { pid: 7, start: 9, pid_namespace: None });
         let mut some = entries(&["a tcp 192.0.2.0/24 80", "b tcp 192.0.2.7 80 dev x", "c udp 192.0.2.9", "c tcp ::/0"]);
         some[1].owner = owner;
         let mut more = entries(&["d tcp 10.0.0.1 80", "c udp 192.0.2.9", "b tcp 192.0.2.7 80 dev x", "a tcp ::/0 1"]);
@@ -279,7 +282,8 @@ mod tests {
         assert_eq!(whole, Policy::new([some, more.clone()].concat()).unwrap());
         assert_eq!(whole.len(), 6);
 
-        let kept: Vec<Entry> = whole.entries().iter().filter(|entry| entry.binding.interface.is_none()).cloned().collect();
+        let kept: Vec<Entry> =
+            whole.entries().iter().filter(|entry| entry.binding.interface.is_none()).cloned().collect();
         let part = whole.filtered(|entry| entry.binding.interface.is_none());
         assert_eq!(part, Policy::new(kept).unwrap());
         assert_eq!(part.interfaces(), []);

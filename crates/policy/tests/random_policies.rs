@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use sklookup_policy::{
-    Binding, Entry, Interface, Label, Origin, Outcome, Packet, Policy, PortRange, Ports, Protocol, WhenEmpty, decide,
-    parse_file, shadowed,
+    Binding, CanonicalReader, Entry, Interface, Label, Origin, Outcome, Packet, Policy, PortRange, Ports, Protocol,
+    WhenEmpty, decide, parse_file, shadowed,
 };
 
 const ROUNDS: u64 = 6_000;
@@ -217,6 +217,26 @@ fn shadowed_are_exactly_those_that_win_no_packet_and_by_those_that_win_theirs() 
 }
 
 #[test]
+fn a_policy_put_together_and_taken_apart_is_the_one_made_at_once() {
+    for universe in universes() {
+        for seed in 1..=ROUNDS / 4 {
+            let mut random = Random::new(seed);
+            let drawn = entries(&universe.bindings(&mut random));
+            let (some, more) = drawn.split_at(random.below(drawn.len() + 1));
+            let Ok(policy) = Policy::new(some.to_vec()) else { continue };
+            let whole = policy.with(more.to_vec());
+            assert_eq!(whole, Policy::new(drawn.clone()), "seed {seed}");
+            let Ok(whole) = whole else { continue };
+            let kept: Vec<bool> = whole.entries().iter().map(|_| random.below(3) > 0).collect();
+            let mut keep = kept.iter();
+            let part = whole.filtered(|_| *keep.next().expect("one for each"));
+            let rest = whole.entries().iter().zip(&kept).filter(|(_, kept)| **kept).map(|(entry, _)| entry.clone());
+            assert_eq!(Ok(part), Policy::new(rest.collect()), "seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn canonical_text_read_again_is_the_same_policy() {
     for universe in universes() {
         for seed in 1..=ROUNDS / 20 {
@@ -227,6 +247,10 @@ fn canonical_text_read_again_is_the_same_policy() {
             assert_eq!(again.canonical(), text, "seed {seed}");
             let bindings = |policy: &Policy| policy.entries().iter().map(|e| e.binding.clone()).collect::<Vec<_>>();
             assert_eq!(bindings(&again), bindings(&policy), "seed {seed}");
+            let mut reader = CanonicalReader::default();
+            for binding in bindings(&policy) {
+                assert_eq!(reader.read(&binding.to_string()), Some(binding), "seed {seed}");
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Changing what is applied: read, build, and one system call that makes it so.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use sklookup_compiler::{Compiled, Options, compile};
 use sklookup_kernel::{Errno, Link, Sockmap, bpffs, interface, possible_cpus};
-use sklookup_policy::{Entry, Interface, Label, Owner, Policy};
+use sklookup_policy::{Interface, Label, Owner, Policy};
 
 use crate::build::{Building, Plan, Rescued, Stop, build};
 use crate::error::Error;
@@ -174,14 +173,10 @@ impl State {
     }
 
     /// What is applied, less the bindings of each `run` that is no more.
-    fn without_the_dead<'a>(&self, policy: &'a Policy) -> Result<Cow<'a, Policy>, Error> {
+    fn without_the_dead(&self, policy: &Policy) -> Policy {
         let owners: BTreeSet<Owner> = policy.entries().iter().filter_map(|entry| entry.owner).collect();
         let dead: BTreeSet<Owner> = owners.into_iter().filter(|owner| !self.is_alive(*owner)).collect();
-        if dead.is_empty() {
-            return Ok(Cow::Borrowed(policy));
-        }
-        let lasting = |entry: &&Entry| entry.owner.is_none_or(|owner| !dead.contains(&owner));
-        Policy::new(policy.entries().iter().filter(lasting).cloned().collect()).map(Cow::Owned).map_err(Error::Policy)
+        policy.filtered(|entry| entry.owner.is_none_or(|owner| !dead.contains(&owner)))
     }
 
     /// What the interfaces that a policy names are in the namespace.
@@ -292,7 +287,7 @@ impl Writer<'_> {
             self.made |= state.first()?;
             return Err(Stop::Redo);
         };
-        let applied = state.without_the_dead(&base.record.policy)?;
+        let applied = state.without_the_dead(&base.record.policy);
         let policy = edit(&Current { policy: &applied, labels: &base.record.labels })?;
 
         let mut labels: BTreeSet<Label> = policy.labels().iter().cloned().collect();
@@ -349,6 +344,7 @@ impl Writer<'_> {
             placement.put(&carried(&base, &placement.label)?)?;
         }
         state.switch(&base, &mut building)?;
+        state.remember(building.id, base.live.id);
         let committed = Committed::Generation { id: building.id, parent: base.live.id };
         self.held.push(building);
         let mut late = BTreeSet::new();

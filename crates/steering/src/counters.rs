@@ -4,12 +4,11 @@
 //! generations before its parent counted. What is shown is base + parent's counters + own; the parent was replaced, but
 //! a packet that was inside its program may still be counting.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use sklookup_compiler::{Counters, Counts, HitsLayout};
 use sklookup_kernel::{Map, grace_period};
-use sklookup_policy::Policy;
+use sklookup_policy::{Binding, CanonicalReader, Policy};
 
 use crate::error::Error;
 use crate::record::Record;
@@ -51,22 +50,20 @@ pub(crate) fn carry(state: &State, base: &Generation, policy: &Policy) -> Result
         grace_period()?;
         add_parent(state, &base.record, &mut before)?;
     }
-    // Most generations of a quiet policy have nothing to carry, and then bindings need not be matched.
-    if before.iter().all(|counts| *counts == Counts::default()) {
-        return Ok(None);
-    }
-    let carried: HashMap<String, &Counts> = texts(&base.record.policy).into_iter().zip(&before).collect();
-    let mut bytes = Vec::with_capacity(policy.len() * FIELDS * 8);
-    for entry in policy.entries() {
-        let counts = carried.get(&entry.binding.to_string()).copied().copied().unwrap_or_default();
-        for field in fields(&counts) {
-            bytes.extend_from_slice(&field.to_ne_bytes());
+    // Most bindings of most generations have counted nothing, and then need not be found again.
+    let mut bytes = Vec::new();
+    let counted = before.iter().zip(base.record.policy.entries()).filter(|(counts, _)| **counts != Counts::default());
+    for (counts, entry) in counted {
+        let Some(number) = number(policy, &entry.binding) else { continue };
+        bytes.resize(policy.len() * FIELDS * 8, 0);
+        for (field, place) in fields(counts).into_iter().zip(bytes[number * FIELDS * 8..].chunks_exact_mut(8)) {
+            place.copy_from_slice(&field.to_ne_bytes());
         }
     }
     Ok((!bytes.is_empty()).then_some(bytes))
 }
 
-/// Adds what the parent of a generation counted, matched by the bindings' canonical text.
+/// Adds what the parent of a generation counted for the bindings that both have.
 fn add_parent(state: &State, record: &Record, counts: &mut [Counts]) -> Result<(), Error> {
     if record.parent == 0 {
         return Ok(());
@@ -83,22 +80,19 @@ fn add_parent(state: &State, record: &Record, counts: &mut [Counts]) -> Result<(
         || Error::Damaged { path: dir.join(names::POLICY), what: "no line says how hits are kept".to_owned() };
     let hits = Record::hits_of(&text).ok_or_else(damaged)?;
     let counted = read_counters(&dir, bindings.len(), hits)?;
-    if counted.iter().all(|counts| *counts == Counts::default()) {
-        return Ok(());
-    }
-    let texts = texts(&record.policy);
-    let numbers: HashMap<&str, usize> = texts.iter().enumerate().map(|(n, text)| (text.as_str(), n)).collect();
-    for (binding, count) in bindings.iter().zip(&counted) {
-        if let Some(&number) = numbers.get(binding) {
+    let mut reader = CanonicalReader::default();
+    for (text, count) in bindings.iter().zip(&counted).filter(|(_, count)| **count != Counts::default()) {
+        let number = reader.read(text).and_then(|binding| number(&record.policy, &binding));
+        if let Some(number) = number {
             add(&mut counts[number], count);
         }
     }
     Ok(())
 }
 
-/// The canonical texts of a policy's bindings, by number.
-fn texts(policy: &Policy) -> Vec<String> {
-    policy.entries().iter().map(|entry| entry.binding.to_string()).collect()
+/// The number of a binding in a policy.
+fn number(policy: &Policy, binding: &Binding) -> Option<usize> {
+    policy.entries().binary_search_by(|entry| entry.binding.cmp(binding)).ok()
 }
 
 /// Reads the counters that a generation's program writes.

@@ -26,30 +26,38 @@ impl State {
     /// The machine could not be looked at.
     pub fn review(&self, old: &Policy, new: &Policy, replaces: bool, mine: &[u64]) -> Result<Vec<Catch>, Error> {
         let mut world = self.world()?;
-        world.registered = self.cookies()?.into_iter().chain(mine.iter().copied()).collect();
+        world.registered = mine.iter().copied().collect();
         let mut catches = safety::review(old, new, &world, replaces);
+        if catches.iter().any(|catch| catch.hazard == Hazard::Takeover) {
+            // Which sockets are ours takes a look under every label, and whose the others are a walk through every
+            // process: only where it matters.
+            world.registered.extend(self.cookies()?);
+            self.name_owners(&mut world.listeners)?;
+            catches = safety::review(old, new, &world, replaces);
+        }
         if replaces && new.is_empty() && old.is_empty() && self.live()?.is_none() {
             // Nothing would be lost, but nobody wants this: an empty file is a mistake of whoever made it.
             let message = "the policy has no bindings, and nothing is applied".to_owned();
             catches.push(Catch { hazard: Hazard::Empty, message, help: None });
         }
-        if !catches.iter().any(|catch| catch.hazard == Hazard::Takeover) {
-            return Ok(catches);
-        }
-        // Whose sockets they are takes a walk through every process: only where it matters.
+        Ok(catches)
+    }
+
+    /// Says of each listener which processes have it, as far as can be seen.
+    fn name_owners(&self, listeners: &mut [Listener]) -> Result<(), Error> {
         let entries = self.listeners()?;
         let inodes = entries.iter().map(|entry| entry.inode).collect();
         let owners = process::owners(&inodes);
         let names: HashMap<u64, String> =
             entries.iter().filter_map(|entry| Some((entry.cookie, named(owners.of.get(&entry.inode)?)))).collect();
-        for listener in &mut world.listeners {
+        for listener in listeners {
             match names.get(&listener.cookie) {
                 Some(name) => listener.owner.clone_from(name),
                 None if owners.hidden > 0 => listener.owner.push_str(HIDDEN),
                 None => {}
             }
         }
-        Ok(safety::review(old, new, &world, replaces))
+        Ok(())
     }
 
     fn world(&self) -> Result<World, Error> {

@@ -19,15 +19,14 @@
 //! web tcp 192.0.2.0/24 80⇥0:7⇥-        binding, origin:line, owner pid:start:pid namespace or -
 //! ```
 
-use std::collections::hash_map::{self, HashMap};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::iter::Enumerate;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use sklookup_compiler::{HitsLayout, Strategy};
-use sklookup_policy::{Entry, Interface, Label, Origin, Owner, Policy, parse_binding};
+use sklookup_policy::{CanonicalReader, Entry, Interface, Label, Origin, Owner, Policy};
 
 /// Version of the layout of a state directory and of this text. A newer one is refused, an older one is read.
 ///
@@ -80,30 +79,53 @@ pub enum RecordError {
 
 /// SHA-256 of the canonical text of a policy, in hex: equal for equal policies, whoever compiled them.
 pub fn digest(policy: &Policy) -> String {
-    let mut hasher = Sha256::new();
-    // Hashed in pieces of some size, not line by line: a policy may have a million.
-    const PIECE: usize = 64 << 10;
-    let mut piece = String::with_capacity(PIECE + 1024);
+    let mut hasher = LineHasher::default();
+    let mut line = String::new();
     for entry in policy.entries() {
-        writeln!(piece, "{}", entry.binding).expect("a String takes all");
-        if piece.len() >= PIECE {
-            hasher.update(piece.as_bytes());
-            piece.clear();
+        line.clear();
+        write!(line, "{}", entry.binding).expect("a String takes all");
+        hasher.line(&line);
+    }
+    hasher.finish()
+}
+
+/// Hashes lines in pieces of some size: a policy may have a million of them.
+#[derive(Default)]
+struct LineHasher {
+    hasher: Sha256,
+    piece: Vec<u8>,
+}
+
+impl LineHasher {
+    const PIECE: usize = 16 << 10;
+
+    fn line(&mut self, line: &str) {
+        self.piece.extend_from_slice(line.as_bytes());
+        self.piece.push(b'\n');
+        if self.piece.len() >= Self::PIECE {
+            self.hasher.update(&self.piece);
+            self.piece.clear();
         }
     }
-    hasher.update(piece.as_bytes());
-    hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a String takes all");
-        hex
-    })
+
+    fn finish(mut self) -> String {
+        self.hasher.update(&self.piece);
+        self.hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a String takes all");
+            hex
+        })
+    }
 }
 
 impl Record {
     /// The text, as it goes into the map.
     pub fn to_text(&self) -> String {
-        let entries = self.policy.entries();
-        let mut text = String::with_capacity(512 + entries.len() * 48);
-        self.write(&mut text).expect("a String takes all");
+        // The head has the digest of the bindings, which are spelled out once for both.
+        let mut bindings = String::with_capacity(self.policy.len() * 56);
+        let mut text = String::new();
+        self.write(&mut text, &mut bindings).expect("a String takes all");
+        text.reserve_exact(bindings.len());
+        text.push_str(&bindings);
         text
     }
 
@@ -130,12 +152,13 @@ impl Record {
         parse_hits(text.lines().find_map(|line| line.strip_prefix("hits "))?)
     }
 
-    fn write(&self, text: &mut String) -> std::fmt::Result {
+    fn write(&self, text: &mut String, bindings: &mut String) -> std::fmt::Result {
+        let (digest, origins) = self.write_bindings(bindings)?;
         writeln!(text, "sklookup-state {STATE_VERSION}")?;
         writeln!(text, "writer {}", self.writer)?;
         writeln!(text, "parent {}", self.parent)?;
         writeln!(text, "time {}", self.time)?;
-        writeln!(text, "digest {}", digest(&self.policy))?;
+        writeln!(text, "digest {digest}")?;
         writeln!(text, "strategy {} {}", self.strategy, self.why.escape_default())?;
         match self.hits {
             HitsLayout::PerCpu => writeln!(text, "hits percpu")?,
@@ -148,29 +171,44 @@ impl Record {
         for label in &self.labels {
             writeln!(text, "label {label}")?;
         }
-        let mut origins: HashMap<(bool, &str), usize> = HashMap::new();
-        for entry in self.policy.entries() {
-            let next = origins.len();
-            if let hash_map::Entry::Vacant(new) = origins.entry(origin_key(&entry.origin)) {
-                let &(file, name) = new.key();
-                writeln!(text, "origin {} {}", if file { "file" } else { "command" }, name.escape_default())?;
-                new.insert(next);
-            }
+        for (file, name) in origins {
+            writeln!(text, "origin {} {}", if file { "file" } else { "command" }, name.escape_default())?;
         }
-        writeln!(text, "bindings {}", self.policy.entries().len())?;
+        writeln!(text, "bindings {}", self.policy.len())
+    }
+
+    /// Writes the lines of the bindings; answers their digest and the origins that they count.
+    fn write_bindings<'a>(&'a self, text: &mut String) -> Result<(String, Vec<OriginKey<'a>>), std::fmt::Error> {
+        let mut hasher = LineHasher::default();
+        let mut origins = Vec::new();
+        let mut numbers: HashMap<OriginKey<'a>, usize> = HashMap::new();
+        // Most bindings are from where the one before was: its name is the same text in memory.
+        let mut last: Option<(&str, usize)> = None;
         for Entry { binding, origin, owner } in self.policy.entries() {
+            let key @ (_, name) = origin_key(origin);
+            let number = match last {
+                Some((last, number)) if std::ptr::eq(last, name) => number,
+                _ => *numbers.entry(key).or_insert_with(|| {
+                    origins.push(key);
+                    origins.len() - 1
+                }),
+            };
+            last = Some((name, number));
             let line = match origin {
                 Origin::File { line, .. } => *line,
                 Origin::Command(_) => 0,
             };
-            write!(text, "{binding}\t{}:{line}\t", origins[&origin_key(origin)])?;
+            let start = text.len();
+            write!(text, "{binding}")?;
+            hasher.line(&text[start..]);
+            write!(text, "\t{number}:{line}\t")?;
             match owner {
                 Some(Owner { pid, start, pid_namespace: Some(inode) }) => writeln!(text, "{pid}:{start}:{inode}")?,
                 Some(Owner { pid, start, pid_namespace: None }) => writeln!(text, "{pid}:{start}")?,
                 None => text.push_str("-\n"),
             }
         }
-        Ok(())
+        Ok((hasher.finish(), origins))
     }
 
     /// Reads the text back.
@@ -209,8 +247,9 @@ impl Record {
         }
         let count: usize = lines.number("bindings")?;
         let mut entries = Vec::with_capacity(count.min(text.len() / 16));
+        let mut reader = CanonicalReader::default();
         for _ in 0..count {
-            entries.push(lines.binding(&origins)?);
+            entries.push(lines.binding(&origins, &mut reader)?);
         }
         let policy = Policy::new(entries).map_err(|_| lines.damaged("bindings without a conflict"))?;
         Ok(Record {
@@ -247,7 +286,10 @@ fn parse_owner(value: &str) -> Option<Owner> {
     Some(Owner { pid: pid.parse().ok()?, start: start.parse().ok()?, pid_namespace })
 }
 
-fn origin_key(origin: &Origin) -> (bool, &str) {
+/// Whether an origin is a file, and its name.
+type OriginKey<'a> = (bool, &'a str);
+
+fn origin_key(origin: &Origin) -> OriginKey<'_> {
     match origin {
         Origin::File { path, .. } => (true, path),
         Origin::Command(command) => (false, command),
@@ -335,7 +377,7 @@ impl<'a> Lines<'a> {
         self.value(keyword)?.parse().map_err(|_| self.damaged(keyword))
     }
 
-    fn binding(&mut self, origins: &[(bool, Arc<str>)]) -> Result<Entry, RecordError> {
+    fn binding(&mut self, origins: &[(bool, Arc<str>)], reader: &mut CanonicalReader) -> Result<Entry, RecordError> {
         const EXPECTED: &str = "a binding, its origin and its owner";
         let line = self.next().ok_or_else(|| self.damaged(EXPECTED))?;
         let damaged = || RecordError::Damaged { line: self.line, expected: EXPECTED };
@@ -356,17 +398,15 @@ impl<'a> Lines<'a> {
             "-" => None,
             owner => Some(parse_owner(owner).ok_or_else(damaged)?),
         };
-        let mut entries = parse_binding(text, origin).map_err(|_| damaged())?;
-        match (entries.pop(), entries.pop()) {
-            (Some(entry), None) => Ok(Entry { owner, ..entry }),
-            _ => Err(damaged()),
-        }
+        let binding = reader.read(text).ok_or_else(damaged)?;
+        Ok(Entry { binding, origin, owner })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sklookup_policy::parse_binding;
 
     fn record() -> Record {
         let file = |line| Origin::File { path: "odd \t name\n.toml".into(), line };

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 use sklookup_kernel::route::LocalRoutes;
-use sklookup_policy::{Binding, Outcome, Packet, Policy, Ports, Protocol, decide};
+use sklookup_policy::{Binding, Difference, Outcome, Packet, Policy, Ports, Protocol, decide, difference};
 
 /// What could go wrong, by the name under which it can be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,19 +124,33 @@ pub fn review(old: &Policy, new: &Policy, world: &World, replaces: bool) -> Vec<
     if replaces {
         size(old, new, &mut catches);
     }
-    let added = only_in(new, old);
+    let difference = difference(old, new);
+    let added = come(&difference);
     ssh(old, new, world, &mut catches);
     some(Hazard::NotLocal, not_local(&added, world), &mut catches);
-    some(Hazard::Takeover, takeover(old, new, world), &mut catches);
+    some(Hazard::Takeover, takeover(old, new, &difference, world), &mut catches);
     some(Hazard::Ephemeral, ephemeral(&added, world), &mut catches);
     catches.sort_by_key(|catch| catch.hazard);
     catches
 }
 
-/// The bindings of one policy that another has not.
-fn only_in<'a>(policy: &'a Policy, other: &Policy) -> Vec<&'a Binding> {
-    let others: HashSet<&Binding> = other.entries().iter().map(|entry| &entry.binding).collect();
-    policy.entries().iter().map(|entry| &entry.binding).filter(|binding| !others.contains(binding)).collect()
+/// The bindings that come, in order.
+fn come<'a>(difference: &Difference<'a>) -> Vec<&'a Binding> {
+    let changed = difference.changed.iter().map(|change| change.after);
+    let mut come: Vec<&Binding> = difference.added.iter().copied().chain(changed).collect();
+    come.sort();
+    come
+}
+
+/// How many bindings two ascending lists have in common.
+fn common<'a>(some: impl Iterator<Item = &'a Binding>, others: impl Iterator<Item = &'a Binding>) -> usize {
+    let mut others = others.peekable();
+    let mut common = 0;
+    for binding in some {
+        while others.next_if(|other| *other < binding).is_some() {}
+        common += usize::from(others.next_if_eq(&binding).is_some());
+    }
+    common
 }
 
 /// Keeps the first few of a kind and counts the rest.
@@ -163,8 +177,7 @@ fn size(old: &Policy, new: &Policy, catches: &mut Vec<Catch>) {
         });
         return;
     }
-    let kept: HashSet<&Binding> = lasting(new).collect();
-    let gone = lasting(old).filter(|binding| !kept.contains(binding)).count();
+    let gone = before - common(lasting(old), lasting(new));
     if gone * 2 > before {
         catches.push(Catch {
             hazard: Hazard::Shrink,
@@ -225,12 +238,11 @@ fn not_local(added: &[&Binding], world: &World) -> Vec<Catch> {
     catches
 }
 
-fn takeover(old: &Policy, new: &Policy, world: &World) -> Vec<Catch> {
+fn takeover(old: &Policy, new: &Policy, difference: &Difference<'_>, world: &World) -> Vec<Catch> {
     // A binding that comes takes packets, and so does a carve-out that goes.
-    let added = only_in(new, old);
-    let removed = only_in(old, new).into_iter().filter(|binding| binding.outcome == Outcome::Pass);
-    let touched: Vec<&Binding> =
-        added.into_iter().filter(|binding| binding.outcome != Outcome::Pass).chain(removed).collect();
+    let added = come(difference).into_iter().filter(|binding| binding.outcome != Outcome::Pass);
+    let gone = difference.removed.iter().copied().chain(difference.changed.iter().map(|change| change.before));
+    let touched: Vec<&Binding> = added.chain(gone.filter(|binding| binding.outcome == Outcome::Pass)).collect();
     let mut catches = Vec::new();
     for listener in world.listeners.iter().filter(|listener| !world.registered.contains(&listener.cookie)) {
         let taken = touched.iter().filter(|binding| touches(binding, listener)).take(TRIED).find_map(|binding| {

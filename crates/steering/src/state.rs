@@ -12,8 +12,10 @@
 //! The link decides: its info names the program it runs, and `gen-<that id>` is the state. An id can't come back while a
 //! pin holds its program, so a name never means two things.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sklookup_kernel::bpffs::{self, Kind};
@@ -53,6 +55,9 @@ pub struct State {
     pub(crate) root: PathBuf,
     /// `BPFFS/sklookup/<inode>`.
     pub(crate) dir: PathBuf,
+    /// What generations said their parent is: that never changes, and asking means reading the whole text. An id names
+    /// one generation in the life of a command, for the kernel hands out all others before it comes again.
+    parents: Mutex<BTreeMap<u32, u32>>,
 }
 
 /// The generation that the link runs.
@@ -96,7 +101,7 @@ impl State {
         }
         let root = bpffs.join("sklookup");
         let dir = root.join(netns.inode().to_string());
-        Ok(State { netns, root, dir })
+        Ok(State { netns, root, dir, parents: Mutex::default() })
     }
 
     /// The namespace.
@@ -114,7 +119,29 @@ impl State {
     /// # Errors
     /// [`Error::Newer`], [`Error::Damaged`], or a call that failed.
     pub fn generation(&self) -> Result<Option<Generation>, Error> {
-        self.read(|live| live.open())
+        let generation = self.read(|live| live.open())?;
+        if let Some(generation) = &generation {
+            self.remember(generation.live.id, generation.record.parent);
+        }
+        Ok(generation)
+    }
+
+    /// The generation that this one replaced; 0 for the first.
+    pub(crate) fn parent(&self, live: &Live) -> Result<u32, Error> {
+        let known = self.parents.lock().unwrap_or_else(PoisonError::into_inner).get(&live.id).copied();
+        match known {
+            Some(parent) => Ok(parent),
+            None => {
+                let parent = read_parent(&live.dir)?;
+                self.remember(live.id, parent);
+                Ok(parent)
+            }
+        }
+    }
+
+    /// Keeps in mind which generation one replaced.
+    pub(crate) fn remember(&self, id: u32, parent: u32) {
+        self.parents.lock().unwrap_or_else(PoisonError::into_inner).insert(id, parent);
     }
 
     /// Whether anything is in effect, of whatever layout.
@@ -286,8 +313,8 @@ pub(crate) fn read_text(dir: &Path) -> Result<String, Error> {
     String::from_utf8(value).map_err(|_| Error::Damaged { path, what: "not text".to_owned() })
 }
 
-/// The generation that the one in a directory replaced; 0 for the first.
-pub(crate) fn read_parent(dir: &Path) -> Result<u32, Error> {
+/// The parent that the text of the generation in a directory says.
+fn read_parent(dir: &Path) -> Result<u32, Error> {
     Record::parent_of(&read_text(dir)?)
         .ok_or_else(|| Error::Damaged { path: dir.join(names::POLICY), what: "no line says the parent".to_owned() })
 }

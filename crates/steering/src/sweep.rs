@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use crate::error::Error;
 use crate::lock::{self, Attempt};
 use crate::registration::occupied;
-use crate::state::{State, generation_id, names, read_parent};
+use crate::state::{State, generation_id, names};
 
 impl State {
     /// Sweeps this state and those of namespaces that are no more. What fails is left for the next command.
@@ -49,7 +49,7 @@ impl State {
 
     /// Whether a generation is live or the parent of the live one; so is everything while nothing can be known.
     fn needed(&self, id: u32) -> Result<bool, Error> {
-        let live = self.read(|live| Ok((live.id, read_parent(&live.dir)?)))?;
+        let live = self.read(|live| Ok((live.id, self.parent(&live)?)))?;
         Ok(live.is_none_or(|(live, parent)| id == live || id == parent))
     }
 

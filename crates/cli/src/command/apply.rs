@@ -20,11 +20,8 @@ pub fn apply(global: &Global, args: &Apply) -> Result<Answer, Failure> {
     let empty = wanted.is_empty().then(|| Said::new(format!("{}: it has no bindings", named(&args.file))));
     // What a living `run` added is not the policy's to remove.
     let answer = change(global, &state, &args.edit, true, &mut |current| {
-        let runs: Vec<&Entry> = current.policy.entries().iter().filter(|entry| entry.owner.is_some()).collect();
-        if runs.is_empty() {
-            return Ok(wanted.clone());
-        }
-        Policy::new(wanted.entries().iter().chain(runs).cloned().collect()).map_err(Error::Policy)
+        let runs: Vec<Entry> = current.policy.entries().iter().filter(|entry| entry.owner.is_some()).cloned().collect();
+        wanted.with(runs).map_err(Error::Policy)
     });
     match answer {
         Ok(answer) => Ok(answer.saying(empty).saying(shadows)),
@@ -49,7 +46,7 @@ pub fn change(
         caught = state.review(current.policy, &new, replaces, &[])?;
         let refused = caught.iter().any(|catch| !flags.allow.allow.contains(&catch.hazard));
         interfaces = first_named(&new);
-        changed = Some((difference(current.policy, &new), new.len(), new.labels().to_vec()));
+        changed = Some((current.policy.clone(), new.clone()));
         if refused || flags.dry_run {
             // Nothing has been made so far; the words are chosen below.
             return Err(Error::Refused(String::new()));
@@ -68,12 +65,12 @@ pub fn change(
         Err(error @ Error::Interface { .. }) => return Err(unknown_interface(&error, &interfaces)),
         Err(error) => return Err(error.into()),
     };
-    let (difference, bindings, labels) = changed.expect("an edit that was committed was asked for");
+    let (old, new) = changed.expect("an edit that was committed was asked for");
     let without = match committed {
-        Some(_) => state.empty_labels(&labels)?.iter().map(ToString::to_string).collect(),
+        Some(_) => state.empty_labels(new.labels())?.iter().map(ToString::to_string).collect(),
         None => Vec::new(),
     };
-    Ok(report(global, &difference, bindings, committed, &without)
+    Ok(report(global, &difference(&old, &new), new.len(), committed, &without)
         .saying(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message)))))
 }
 
@@ -114,7 +111,7 @@ pub fn refuse(catches: &[Catch]) -> Vec<Said> {
 
 fn report(
     global: &Global,
-    difference: &Difference,
+    difference: &Difference<'_>,
     bindings: usize,
     committed: Option<Committed>,
     without: &[String],

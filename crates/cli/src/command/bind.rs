@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sklookup_policy::{Binding, Entry, Origin, Policy, parse_binding};
+use sklookup_policy::{Binding, Entry, Origin, parse_binding};
 use sklookup_steering::Error;
 
 use crate::args::{Bind, Global, Unbind};
@@ -13,9 +13,7 @@ use crate::output::{Answer, Failure, Said};
 pub fn bind(global: &Global, args: &Bind) -> Result<Answer, Failure> {
     let added = parse(&args.words, "bind")?;
     let state = state(global)?;
-    change(global, &state, &args.edit, false, &mut |current| {
-        Policy::new(current.policy.entries().iter().chain(&added).cloned().collect()).map_err(Error::Policy)
-    })
+    change(global, &state, &args.edit, false, &mut |current| current.policy.with(added.clone()).map_err(Error::Policy))
 }
 
 pub fn unbind(global: &Global, args: &Unbind) -> Result<Answer, Failure> {
@@ -24,15 +22,17 @@ pub fn unbind(global: &Global, args: &Unbind) -> Result<Answer, Failure> {
     let state = state(global)?;
     let mut missing = Vec::new();
     let result = change(global, &state, &args.edit, false, &mut |current| {
-        let own = || current.policy.entries().iter().filter(|entry| entry.owner.is_none());
-        let applied: HashSet<&Binding> = own().map(|entry| &entry.binding).collect();
-        missing = removed.iter().filter(|binding| !applied.contains(binding)).cloned().collect();
+        let applied = |binding: &Binding| {
+            let entries = current.policy.entries();
+            let place = entries.binary_search_by(|entry| entry.binding.cmp(binding));
+            place.is_ok_and(|place| entries[place].owner.is_none())
+        };
+        missing = removed.iter().filter(|binding| !applied(binding)).cloned().collect();
         if !missing.is_empty() {
             return Err(Error::Refused(String::new()));
         }
         let gone: HashSet<&Binding> = removed.iter().collect();
-        let stays = |entry: &&Entry| entry.owner.is_some() || !gone.contains(&entry.binding);
-        Policy::new(current.policy.entries().iter().filter(stays).cloned().collect()).map_err(Error::Policy)
+        Ok(current.policy.filtered(|entry| entry.owner.is_some() || !gone.contains(&entry.binding)))
     });
     if missing.is_empty() {
         return result;

@@ -39,6 +39,5 @@ pub fn diff(global: &Global, args: &Diff) -> Result<Answer, Failure> {
 fn applied(global: &Global) -> Result<Policy, Failure> {
     let Some(state) = existing_state(global)? else { return Ok(Policy::default()) };
     let Some(generation) = state.generation()? else { return Ok(Policy::default()) };
-    let entries = generation.record.policy.entries().iter().filter(|entry| entry.owner.is_none()).cloned().collect();
-    Policy::new(entries).map_err(|problems| Failure::problems(COULD_NOT, &problems))
+    Ok(generation.record.policy.filtered(|entry| entry.owner.is_none()))
 }

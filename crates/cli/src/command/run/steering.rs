@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use sklookup_kernel::interface;
-use sklookup_policy::{Entry, Policy};
+use sklookup_policy::Policy;
 use sklookup_steering::find::Found;
 use sklookup_steering::safety::Catch;
 use sklookup_steering::{Current, Error, Placement, Presence, State};
@@ -92,7 +92,7 @@ impl<'a> Steering<'a> {
             Err(error) => return Err(error),
         }
         if self.is_applied()? {
-            self.state.commit(&[], &mut |current| policy(self.without_ours(current)))?;
+            self.state.commit(&[], &mut |current| Ok(self.without_ours(current)))?;
         }
         self.state.unload_if_idle()?;
         Ok(())
@@ -105,14 +105,12 @@ impl<'a> Steering<'a> {
             || generation.record.policy.entries().iter().any(|entry| entry.owner == Some(self.asked.owner)))
     }
 
-    fn without_ours(&self, current: &Current<'_>) -> Vec<Entry> {
-        current.policy.entries().iter().filter(|entry| entry.owner != Some(self.asked.owner)).cloned().collect()
+    fn without_ours(&self, current: &Current<'_>) -> Policy {
+        current.policy.filtered(|entry| entry.owner != Some(self.asked.owner))
     }
 
     fn with_ours(&self, current: &Current<'_>) -> Result<Policy, Error> {
-        let mut entries = self.without_ours(current);
-        entries.extend(self.asked.entries.iter().cloned());
-        policy(entries)
+        self.without_ours(current).with(self.asked.entries.clone()).map_err(Error::Policy)
     }
 
     fn placement(&self, sockets: Vec<Found>) -> Placement {
@@ -134,8 +132,4 @@ impl<'a> Steering<'a> {
             None => Ok(()),
         }
     }
-}
-
-fn policy(entries: Vec<Entry>) -> Result<Policy, Error> {
-    Policy::new(entries).map_err(Error::Policy)
 }
