@@ -21,8 +21,20 @@ pub const IPPROTO_UDP: i32 = 17;
 pub mod helper {
     /// `bpf_map_lookup_elem(map, key)`: a value or NULL; from a SOCKMAP a socket that must be released.
     pub const MAP_LOOKUP_ELEM: u32 = 1;
+    /// `bpf_map_update_elem(map, key, value, flags)`.
+    pub const MAP_UPDATE_ELEM: u32 = 2;
+    /// `bpf_map_delete_elem(map, key)`.
+    pub const MAP_DELETE_ELEM: u32 = 3;
+    /// `bpf_ktime_get_ns()`.
+    pub const KTIME_GET_NS: u32 = 5;
+    /// `bpf_get_prandom_u32()`.
+    pub const GET_PRANDOM_U32: u32 = 7;
     /// `bpf_get_smp_processor_id()`.
     pub const GET_SMP_PROCESSOR_ID: u32 = 8;
+    /// `bpf_tail_call(ctx, map, index)`.
+    pub const TAIL_CALL: u32 = 12;
+    /// `bpf_sk_select_reuseport(ctx, map, key, flags)`, of sk_reuseport programs.
+    pub const SK_SELECT_REUSEPORT: u32 = 82;
     /// `bpf_sk_release(sk)`.
     pub const SK_RELEASE: u32 = 86;
     /// `bpf_sk_assign(ctx, sk, flags)`.

@@ -1,9 +1,9 @@
 //! Names of helpers, for listings and the text form.
 //!
 //! Source: uapi `linux/bpf.h`; the rows are the helpers that an sk_lookup program may call on Linux 6.18, some of them
-//! only with CAP_PERFMON.
+//! only with CAP_PERFMON, and those of their own that sk_reuseport programs have.
 
-/// The kernel's name of a helper; `None` if no sk_lookup program may call it.
+/// The kernel's name of a helper; `None` if no sk_lookup or sk_reuseport program may call it.
 pub fn helper_name(number: u32) -> Option<&'static str> {
     let row = HELPERS.binary_search_by_key(&number, |row| row.0).ok()?;
     Some(HELPERS[row].1)
@@ -15,7 +15,7 @@ pub fn helper_number(name: &str) -> Option<u32> {
 }
 
 /// Number and name, by number.
-const HELPERS: [(u32, &str); 85] = [
+const HELPERS: [(u32, &str); 87] = [
     (1, "bpf_map_lookup_elem"),
     (2, "bpf_map_update_elem"),
     (3, "bpf_map_delete_elem"),
@@ -33,8 +33,10 @@ const HELPERS: [(u32, &str); 85] = [
     (35, "bpf_get_current_task"),
     (37, "bpf_current_task_under_cgroup"),
     (42, "bpf_get_numa_node_id"),
+    (46, "bpf_get_socket_cookie"),
     (55, "bpf_perf_event_read_value"),
     (80, "bpf_get_current_cgroup_id"),
+    (82, "bpf_sk_select_reuseport"),
     (86, "bpf_sk_release"),
     (87, "bpf_map_push_elem"),
     (88, "bpf_map_pop_elem"),
@@ -123,6 +125,12 @@ mod tests {
         assert_eq!(helper_name(helper::GET_SMP_PROCESSOR_ID), Some("bpf_get_smp_processor_id"));
         assert_eq!(helper_name(helper::SK_RELEASE), Some("bpf_sk_release"));
         assert_eq!(helper_name(helper::SK_ASSIGN), Some("bpf_sk_assign"));
+        assert_eq!(helper_name(helper::MAP_UPDATE_ELEM), Some("bpf_map_update_elem"));
+        assert_eq!(helper_name(helper::MAP_DELETE_ELEM), Some("bpf_map_delete_elem"));
+        assert_eq!(helper_name(helper::KTIME_GET_NS), Some("bpf_ktime_get_ns"));
+        assert_eq!(helper_name(helper::GET_PRANDOM_U32), Some("bpf_get_prandom_u32"));
+        assert_eq!(helper_name(helper::TAIL_CALL), Some("bpf_tail_call"));
+        assert_eq!(helper_name(helper::SK_SELECT_REUSEPORT), Some("bpf_sk_select_reuseport"));
         assert_eq!(helper_name(0), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::insn::{Insn, MapRef, Wide};
-use crate::spec::{ProgramSpec, ProgramType};
+use crate::spec::ProgramSpec;
 use crate::text::{MAX_MAPS, Named, is_name};
 
 impl ProgramSpec {
@@ -74,9 +74,7 @@ impl fmt::Display for Listing<'_> {
 impl Listing<'_> {
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = self.spec;
-        let kind = match spec.kind {
-            ProgramType::SkLookup => "sk_lookup",
-        };
+        let kind = spec.kind.name();
         let slots: usize = spec.insns.iter().map(Insn::slots).sum();
         let length = format!("{} instructions in {slots} slots", spec.insns.len());
         comment(f, "", &format!("{kind} program {}, {}, {length}", spec.name, spec.license))?;

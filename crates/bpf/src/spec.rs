@@ -12,13 +12,24 @@ use crate::insn::Insn;
 pub enum ProgramType {
     /// `BPF_PROG_TYPE_SK_LOOKUP`, since 5.9.
     SkLookup = 30,
+    /// `BPF_PROG_TYPE_SK_REUSEPORT`, since 4.19: picks a member of an SO_REUSEPORT group.
+    SkReuseport = 21,
 }
 
 impl ProgramType {
-    /// The attach type that the kernel expects of a program of this type (`BPF_SK_LOOKUP`).
+    /// The attach type that the kernel expects of a program of this type (`BPF_SK_LOOKUP`, `BPF_SK_REUSEPORT_SELECT`).
     pub fn attach_type(self) -> u32 {
         match self {
             ProgramType::SkLookup => 36,
+            ProgramType::SkReuseport => 39,
+        }
+    }
+
+    /// Its name, as listings show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProgramType::SkLookup => "sk_lookup",
+            ProgramType::SkReuseport => "sk_reuseport",
         }
     }
 }
@@ -53,6 +64,11 @@ impl ProgramSpec {
         }
     }
 
+    /// An sk_reuseport program of this code.
+    pub fn sk_reuseport(name: impl Into<String>, code: Code, maps: Vec<String>) -> ProgramSpec {
+        ProgramSpec { kind: ProgramType::SkReuseport, ..ProgramSpec::sk_lookup(name, code, maps) }
+    }
+
     /// The instructions as bytes in the host's byte order; maps by index.
     pub fn bytes(&self) -> Vec<u8> {
         encode(&self.insns)
@@ -70,6 +86,7 @@ pub enum MapType {
     ArrayOfMaps = 12,
     Sockmap = 15,
     Sockhash = 18,
+    ReuseportSockarray = 20,
 }
 
 /// Flags of map creation.

@@ -79,6 +79,8 @@ pub enum Command {
     /// Say whether steering can work here, and what to mend
     #[command(after_help = DOCTOR_HELP)]
     Doctor,
+    /// Run cases that state who gets which packet
+    Test(Test),
     /// Print completions for a shell
     Completions(Completions),
     /// Print the manual page
@@ -397,6 +399,37 @@ Examples:
   sudo sklookup doctor --netns blue
 
 Exit status: 0 steering can work here, 1 it can't until what is broken is mended, 2 could not say.";
+
+/// Run cases.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A case is a world of sockets and programs, and packets with who must get each; docs/cases.md has the format. Every case runs \
+in network and mount namespaces of its own: nothing outside is touched and nothing is left behind. It needs root.
+
+Examples:
+  sudo sklookup test cases.toml
+  sudo sklookup test testdata/lookup --json
+  sudo sklookup test testdata/lookup/verdicts.toml --case two-programs/drop/A
+
+Exit status: 0 all that ran passed, 1 a case failed, 2 a file is wrong, or no case could run.")]
+pub struct Test {
+    /// Case files, and directories with such files (`*.toml`)
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    /// Only the case of this name
+    #[arg(long, value_name = "NAME")]
+    pub case: Option<String>,
+    /// What runs them
+    #[arg(long, value_name = "kernel", default_value = "kernel")]
+    pub on: On,
+}
+
+/// What runs cases.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum On {
+    /// This machine's kernel
+    Kernel,
+}
 
 /// Print completions.
 #[derive(Debug, Args)]

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Command::Unload(args) => ("unload", command::unload::unload(global, args)),
         Command::Upgrade(args) => ("upgrade", command::upgrade::upgrade(global, args)),
         Command::Doctor => ("doctor", command::doctor::doctor(global)),
+        Command::Test(args) => ("test", command::test::test(args)),
         Command::Completions(args) => ("completions", command::completions::completions(args)),
         Command::Man => ("man", command::completions::man()),
     };

@@ -1,6 +1,7 @@
 //! Network interfaces of the calling thread's namespace, over rtnetlink.
 
 use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
 
 use ipnet::IpNet;
 use rustix::io::Errno;
@@ -8,6 +9,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::error::{Error, Result};
 use crate::netlink::{Netlink, Writer, attributes, flag};
+use crate::netns::Netns;
 
 /// The index of the loopback interface, the same in every namespace.
 pub const LOOPBACK: u32 = 1;
@@ -19,6 +21,7 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 
 const IFLA_IFNAME: u16 = 3;
+const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -100,6 +103,14 @@ pub fn add_veth(name: &str, peer: &str) -> Result<(u32, u32)> {
         .finish();
     change(RTM_NEWLINK, flag::CREATE | flag::EXCL, &payload, || format!("interfaces {name} and {peer}"))?;
     Ok((made(name)?, made(peer)?))
+}
+
+/// Moves an interface to another namespace, where it is down and has no address.
+pub fn move_to(index: u32, netns: &Netns) -> Result<()> {
+    let head = LinkHead { index, ..LinkHead::new_zeroed() };
+    let fd = netns.as_fd().as_raw_fd().to_ne_bytes();
+    let payload = Writer::new(&head).attribute(IFLA_NET_NS_FD, &fd).finish();
+    change(RTM_NEWLINK, 0, &payload, || format!("interface {index} to {}", netns.describe()))
 }
 
 /// Removes an interface; of a pair of veths, both.

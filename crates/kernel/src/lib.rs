@@ -36,6 +36,7 @@ mod sandbox;
 pub mod signals;
 pub mod sock_diag;
 pub mod socket;
+pub mod socket_options;
 pub mod spawn;
 
 pub use identity::effective_uid;

@@ -93,7 +93,16 @@ impl Link {
     /// EPERM if the link runs another program, even when it is dead; ENOLINK if it is dead.
     #[doc(alias = "BPF_LINK_UPDATE")]
     pub fn update(&self, new: &Program, expected: &Program) -> Result<()> {
-        sys::link_update(self.as_fd(), new.as_fd(), expected.as_fd()).map_err(|f| f.on(&self.known_as))
+        sys::link_update(self.as_fd(), new.as_fd(), Some(expected.as_fd())).map_err(|f| f.on(&self.known_as))
+    }
+
+    /// Puts `new` in the place of whatever the link runs.
+    ///
+    /// # Errors
+    /// EINVAL for a program of another type; ENOLINK if the link is dead.
+    #[doc(alias = "BPF_LINK_UPDATE")]
+    pub fn update_any(&self, new: &Program) -> Result<()> {
+        sys::link_update(self.as_fd(), new.as_fd(), None).map_err(|f| f.on(&self.known_as))
     }
 
     /// Ends its effect for good, whoever else holds it; fine on a dead link too.
@@ -122,13 +131,26 @@ impl Link {
         // 64 is the most that can be attached today.
         let mut ids = vec![0; 64];
         loop {
-            let attached = sys::prog_query(netns, &mut ids).map_err(|f| f.on("the network namespace"))?;
-            let fitted = attached <= ids.len();
-            ids.resize(attached, 0);
-            if fitted {
-                return Ok(ids);
+            match Link::query_into(netns, &mut ids) {
+                (Ok(()), attached) => {
+                    ids.truncate(attached);
+                    return Ok(ids);
+                }
+                (Err(error), attached) if error.errno() == Errno::NOSPC => ids.resize(attached, 0),
+                (Err(error), _) => return Err(error),
             }
         }
+    }
+
+    /// The same into a buffer of the caller's, as the kernel does it; answers how many are attached besides.
+    ///
+    /// # Errors
+    /// ENOSPC for a buffer that is too short, which is filled all the same. Not for an empty one: that asks for the
+    /// number alone.
+    #[doc(alias = "BPF_PROG_QUERY")]
+    pub fn query_into(netns: BorrowedFd<'_>, ids: &mut [u32]) -> (Result<()>, usize) {
+        let (answer, attached) = sys::prog_query(netns, ids);
+        (answer.map_err(|f| f.on("the network namespace")), attached)
     }
 }
 

@@ -20,6 +20,9 @@ use crate::sys::{self, Access, attr};
 /// Most entries moved by one batch call: 4096 eight-byte counters of 128 CPUs are 4 MiB.
 const BATCH: usize = 4096;
 
+/// Map types with a value for each CPU under a key: PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH, PERCPU_CGROUP_STORAGE.
+const PER_CPU: [u32; 4] = [5, 6, 10, 21];
+
 /// A map in the kernel.
 #[derive(Debug)]
 pub struct Map {
@@ -112,7 +115,8 @@ impl Map {
         self.expect_one_value("BPF_MAP_LOOKUP_ELEM")?;
         let mut value = vec![0; self.info.value_size as usize];
         // SAFETY: arrays have 4-byte keys, and the buffer is as long as a value.
-        unsafe { sys::map_lookup(self.as_fd(), &0u32.to_ne_bytes(), &mut value) }.map_err(|f| f.on(&self.known_as))?;
+        unsafe { sys::map_lookup(self.as_fd(), &0u32.to_ne_bytes(), &mut value, 0) }
+            .map_err(|f| f.on(&self.known_as))?;
         Ok(value)
     }
 
@@ -130,7 +134,58 @@ impl Map {
             return Err(Error::new(call, object, Errno::INVAL));
         }
         // SAFETY: arrays have 4-byte keys, and the value's length was compared with the map's above.
-        unsafe { sys::map_update(self.as_fd(), &0u32.to_ne_bytes(), value) }.map_err(|f| f.on(&self.known_as))
+        unsafe { sys::map_update(self.as_fd(), &0u32.to_ne_bytes(), value, 0) }.map_err(|f| f.on(&self.known_as))
+    }
+
+    /// The value under a key, of any map but a per-CPU one or a map of maps.
+    ///
+    /// # Errors
+    /// ENOENT; EINVAL for a key of another length, and what else the kind of map answers.
+    #[doc(alias = "BPF_MAP_LOOKUP_ELEM")]
+    pub fn lookup(&self, key: &[u8], flags: u64) -> Result<Vec<u8>> {
+        self.expect_lengths("BPF_MAP_LOOKUP_ELEM", Some(key), None)?;
+        self.expect("BPF_MAP_LOOKUP_ELEM", !PER_CPU.contains(&self.info.kind), "a map with one value a key")?;
+        let mut value = vec![0; self.info.value_size as usize];
+        // SAFETY: the key's length was compared with the map's above, and the buffer is as long as a value, of which
+        // there is one a key.
+        unsafe { sys::map_lookup(self.as_fd(), key, &mut value, flags) }.map_err(|f| f.on(&self.known_as))?;
+        Ok(value)
+    }
+
+    /// Writes a value under a key, of any map but a per-CPU one. For a map of sockets the value is an fd.
+    ///
+    /// # Errors
+    /// EINVAL for a key or value of another length, and what else the kind of map answers.
+    #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
+    pub fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
+        self.expect_lengths("BPF_MAP_UPDATE_ELEM", Some(key), Some(value))?;
+        self.expect("BPF_MAP_UPDATE_ELEM", !PER_CPU.contains(&self.info.kind), "a map with one value a key")?;
+        // SAFETY: both lengths were compared with the map's above, which has one value a key.
+        unsafe { sys::map_update(self.as_fd(), key, value, flags) }.map_err(|f| f.on(&self.known_as))
+    }
+
+    /// Deletes a key.
+    ///
+    /// # Errors
+    /// ENOENT, or EINVAL where that is the kind of map's answer; EINVAL for a key of another length.
+    #[doc(alias = "BPF_MAP_DELETE_ELEM")]
+    pub fn delete(&self, key: &[u8]) -> Result<()> {
+        self.expect_lengths("BPF_MAP_DELETE_ELEM", Some(key), None)?;
+        // SAFETY: the key's length was compared with the map's above.
+        unsafe { sys::map_delete(self.as_fd(), key) }.map_err(|f| f.on(&self.known_as))
+    }
+
+    /// The key after this one, in the map's own order; the first for `None`.
+    ///
+    /// # Errors
+    /// ENOENT after the last; EINVAL for a key of another length.
+    #[doc(alias = "BPF_MAP_GET_NEXT_KEY")]
+    pub fn next_key(&self, key: Option<&[u8]>) -> Result<Vec<u8>> {
+        self.expect_lengths("BPF_MAP_GET_NEXT_KEY", key, None)?;
+        let mut next = vec![0; self.info.key_size as usize];
+        // SAFETY: the key's length was compared with the map's above, and the buffer is as long as a key.
+        unsafe { sys::map_next_key(self.as_fd(), key, &mut next) }.map_err(|f| f.on(&self.known_as))?;
+        Ok(next)
     }
 
     /// The first `count` counters of a per-CPU array of 8-byte values, each the sum over all CPUs.
@@ -236,6 +291,20 @@ impl Map {
         Err(Error::new(call, format!("{}, which is not {what}", self.known_as), Errno::INVAL))
     }
 
+    fn expect_lengths(&self, call: &'static str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
+        let (keys, values) = (self.info.key_size as usize, self.info.value_size as usize);
+        self.expect(
+            call,
+            key.is_none_or(|key| key.len() == keys),
+            &format!("a map of {}-byte keys", key.map_or(0, <[u8]>::len)),
+        )?;
+        self.expect(
+            call,
+            value.is_none_or(|value| value.len() == values),
+            &format!("a map of {}-byte values", value.map_or(0, <[u8]>::len)),
+        )
+    }
+
     fn expect_one_value(&self, call: &'static str) -> Result<()> {
         self.expect(call, self.info.is(MapType::Array) && self.info.max_entries == 1, "a one-element array")
     }
@@ -271,7 +340,7 @@ impl Map {
         (0..count)
             .map(|key| {
                 // SAFETY: a per-CPU array has 4-byte keys; there is room for 8 bytes a possible CPU.
-                unsafe { sys::map_lookup(self.as_fd(), &key.to_ne_bytes(), values.as_mut_bytes()) }
+                unsafe { sys::map_lookup(self.as_fd(), &key.to_ne_bytes(), values.as_mut_bytes(), 0) }
                     .map_err(|f| f.on(&self.known_as))?;
                 Ok(total(&values))
             })
@@ -282,7 +351,7 @@ impl Map {
     fn fill_one_by_one(&self, keys: &[u32], fds: &[i32]) -> Result<()> {
         for (key, fd) in keys.iter().zip(fds) {
             // SAFETY: an array of maps has 4-byte keys and 4-byte values.
-            unsafe { sys::map_update(self.as_fd(), &key.to_ne_bytes(), &fd.to_ne_bytes()) }
+            unsafe { sys::map_update(self.as_fd(), &key.to_ne_bytes(), &fd.to_ne_bytes(), 0) }
                 .map_err(|f| f.on(self.at_index(*key as usize)))?;
         }
         Ok(())
@@ -359,7 +428,7 @@ impl Sockmap {
     pub fn put(&self, slot: u32, socket: BorrowedFd<'_>) -> Result<()> {
         let value = u64::try_from(socket.as_raw_fd()).expect("a borrowed fd is not negative").to_ne_bytes();
         // SAFETY: a `Sockmap` has 4-byte keys and 8-byte values.
-        unsafe { sys::map_update(self.as_fd(), &slot.to_ne_bytes(), &value) }.map_err(|f| f.on(self.at(slot)))
+        unsafe { sys::map_update(self.as_fd(), &slot.to_ne_bytes(), &value, 0) }.map_err(|f| f.on(self.at(slot)))
     }
 
     /// Empties a slot; false if it was empty.
@@ -388,7 +457,7 @@ impl Sockmap {
     pub fn cookie(&self, slot: u32) -> Result<Option<u64>> {
         let mut cookie = 0u64;
         // SAFETY: a `Sockmap` has 4-byte keys and 8-byte values.
-        match unsafe { sys::map_lookup(self.as_fd(), &slot.to_ne_bytes(), cookie.as_mut_bytes()) } {
+        match unsafe { sys::map_lookup(self.as_fd(), &slot.to_ne_bytes(), cookie.as_mut_bytes(), 0) } {
             Ok(()) => Ok(Some(cookie)),
             Err(failure) if failure.errno == Errno::NOENT => Ok(None),
             Err(failure) => Err(failure.on(self.at(slot))),

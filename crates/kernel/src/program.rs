@@ -114,18 +114,26 @@ impl Program {
     /// group; [`Errno`] 524 on older kernels.
     #[doc(alias = "BPF_PROG_TEST_RUN")]
     pub fn test_run(&self, context: &Context, repeat: u32) -> Result<TestRun> {
-        let fail = |f: Failure| f.on(&self.known_as);
         let call = "BPF_PROG_TEST_RUN";
-        let input = context.to_bytes().ok_or(Failure { call, errno: Errno::AFNOSUPPORT }).map_err(fail)?;
+        let input = context.to_bytes().ok_or(Failure { call, errno: Errno::AFNOSUPPORT });
+        let mut output = [0; context::SIZE];
+        self.test_run_bytes(&input.map_err(|f| f.on(&self.known_as))?, &mut output, repeat)
+    }
+
+    /// The same on the bytes of a context, right or wrong; what the kernel makes of them goes to `output`.
+    ///
+    /// # Errors
+    /// As [`Program::test_run`]; EINVAL, ERANGE, E2BIG and EAFNOSUPPORT for contexts that can't be; ENOSPC for an
+    /// `output` that is too short.
+    #[doc(alias = "BPF_PROG_TEST_RUN")]
+    pub fn test_run_bytes(&self, input: &[u8], output: &mut [u8], repeat: u32) -> Result<TestRun> {
         loop {
-            let mut bytes = input;
-            match sys::prog_test_run(self.as_fd(), &mut bytes, repeat) {
+            match sys::prog_test_run(self.as_fd(), input, output, repeat) {
                 // A signal between two repetitions.
                 Err(failure) if failure.errno == Errno::INTR => {}
-                Err(failure) => return Err(fail(failure)),
+                Err(failure) => return Err(failure.on(&self.known_as)),
                 Ok((verdict, nanos)) => {
-                    let (cookie, _) = bytes.split_first_chunk().expect("72 bytes");
-                    let cookie = u64::from_ne_bytes(*cookie);
+                    let cookie = output.first_chunk().map_or(0, |cookie| u64::from_ne_bytes(*cookie));
                     let verdict = if verdict == abi::SK_PASS as u32 { Verdict::Pass } else { Verdict::Drop };
                     return Ok(TestRun { verdict, cookie: (cookie != 0).then_some(cookie), nanos: nanos.into() });
                 }

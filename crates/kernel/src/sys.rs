@@ -57,6 +57,7 @@ commands! {
     MapLookup = 1 "BPF_MAP_LOOKUP_ELEM",
     MapUpdate = 2 "BPF_MAP_UPDATE_ELEM",
     MapDelete = 3 "BPF_MAP_DELETE_ELEM",
+    MapNextKey = 4 "BPF_MAP_GET_NEXT_KEY",
     ProgLoad = 5 "BPF_PROG_LOAD",
     ObjPin = 6 "BPF_OBJ_PIN",
     ObjGet = 7 "BPF_OBJ_GET",
@@ -91,26 +92,32 @@ pub(crate) fn map_create(mut attr: attr::MapCreate, inner: Option<BorrowedFd<'_>
 /// 2. `value` is as long as what the kernel writes: the map's value, or for a per-CPU map one value, rounded up to 8
 ///    bytes, for each possible CPU.
 #[doc(alias = "BPF_MAP_LOOKUP_ELEM")]
-pub(crate) unsafe fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> Result<()> {
+pub(crate) unsafe fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8], flags: u64) -> Result<()> {
     let mut attr = attr::MapElem {
         map_fd: map.as_raw_fd(),
         key: address(key),
         value: value.as_mut_ptr().expose_provenance() as u64,
+        flags,
         ..Default::default()
     };
     // SAFETY: the kernel reads a key and writes a value, for which there is room by duties 1 and 2.
     unsafe { bpf(Command::MapLookup, On::Fd(map), &mut attr) }.map(drop)
 }
 
-/// Writes a value under a key, whether there was one or not.
+/// Writes a value under a key; with flags 0 whether there was one or not.
 ///
 /// # Safety
 /// 1. `key` is as long as the map's keys.
 /// 2. `value` is as long as the map's values.
 #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
-pub(crate) unsafe fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> Result<()> {
-    let mut attr =
-        attr::MapElem { map_fd: map.as_raw_fd(), key: address(key), value: address(value), ..Default::default() };
+pub(crate) unsafe fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
+    let mut attr = attr::MapElem {
+        map_fd: map.as_raw_fd(),
+        key: address(key),
+        value: address(value),
+        flags,
+        ..Default::default()
+    };
     // SAFETY: the kernel reads a key and a value, which are long enough by duties 1 and 2.
     unsafe { bpf(Command::MapUpdate, On::Fd(map), &mut attr) }.map(drop)
 }
@@ -124,6 +131,22 @@ pub(crate) unsafe fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<()> {
     let mut attr = attr::MapElem { map_fd: map.as_raw_fd(), key: address(key), ..Default::default() };
     // SAFETY: the kernel reads a key, which is long enough by the caller's duty.
     unsafe { bpf(Command::MapDelete, On::Fd(map), &mut attr) }.map(drop)
+}
+
+/// Writes the key after `key` into `next`, the first one for `None`.
+///
+/// # Safety
+/// `key` and `next` are as long as the map's keys.
+#[doc(alias = "BPF_MAP_GET_NEXT_KEY")]
+pub(crate) unsafe fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> Result<()> {
+    let mut attr = attr::MapElem {
+        map_fd: map.as_raw_fd(),
+        key: key.map_or(0, address),
+        value: next.as_mut_ptr().expose_provenance() as u64,
+        ..Default::default()
+    };
+    // SAFETY: the kernel reads a key and writes one in the place of a value, for which there is room by the caller's duty.
+    unsafe { bpf(Command::MapNextKey, On::Fd(map), &mut attr) }.map(drop)
 }
 
 /// Reads up to `keys.len()` entries of a map with 4-byte keys, those after `after`; returns how many, and whether these
@@ -232,20 +255,25 @@ pub(crate) fn obj_get(path: &CStr, access: Access) -> Result<OwnedFd> {
     unsafe { bpf_fd(Command::ObjGet, path_of(path), &mut attr) }
 }
 
-/// Runs an sk_lookup program once per repetition on a context; what it leaves there comes back in `context`.
+/// Runs an sk_lookup program once per repetition on a context; what it leaves there goes to `output`, as far as it fits.
 ///
 /// Returns the verdict and the mean nanoseconds of a run.
 #[doc(alias = "BPF_PROG_TEST_RUN")]
-pub(crate) fn prog_test_run(program: BorrowedFd<'_>, context: &mut [u8], repeat: u32) -> Result<(u32, u32)> {
-    let input = context.to_vec();
-    let size = u32::try_from(context.len()).expect("a context is 72 bytes");
+pub(crate) fn prog_test_run(
+    program: BorrowedFd<'_>,
+    input: &[u8],
+    output: &mut [u8],
+    repeat: u32,
+) -> Result<(u32, u32)> {
+    let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let mut attr = attr::ProgTestRun {
         prog_fd: program.as_raw_fd(),
         repeat,
-        ctx_size_in: size,
-        ctx_size_out: size,
-        ctx_in: address(&input),
-        ctx_out: context.as_mut_ptr().expose_provenance() as u64,
+        ctx_size_in: size(input),
+        ctx_size_out: size(output),
+        // Empty slices point nowhere that the kernel should look at: it wants 0 there.
+        ctx_in: if input.is_empty() { 0 } else { address(input) },
+        ctx_out: if output.is_empty() { 0 } else { output.as_mut_ptr().expose_provenance() as u64 },
         ..Default::default()
     };
     // SAFETY: the kernel reads `ctx_size_in` bytes and writes at most `ctx_size_out`, the lengths of the two.
@@ -322,9 +350,9 @@ pub(crate) fn link_info(link: BorrowedFd<'_>) -> Result<attr::LinkInfo> {
     Ok(info)
 }
 
-/// Lists the programs attached to a network namespace, as far as they fit; returns how many there are.
+/// Lists the programs attached to a network namespace, as far as they fit; returns how many there are, also with ENOSPC.
 #[doc(alias = "BPF_PROG_QUERY")]
-pub(crate) fn prog_query(netns: BorrowedFd<'_>, ids: &mut [u32]) -> Result<usize> {
+pub(crate) fn prog_query(netns: BorrowedFd<'_>, ids: &mut [u32]) -> (Result<()>, usize) {
     let mut attr = attr::ProgQuery {
         target_fd: netns.as_raw_fd(),
         attach_type: ATTACH_SK_LOOKUP,
@@ -333,13 +361,8 @@ pub(crate) fn prog_query(netns: BorrowedFd<'_>, ids: &mut [u32]) -> Result<usize
         ..Default::default()
     };
     // SAFETY: the kernel writes at most `prog_cnt` ids, the length of the slice.
-    match unsafe { bpf(Command::ProgQuery, On::Fd(netns), &mut attr) } {
-        Ok(_) => {}
-        // The ids that fit were written, and the full count.
-        Err(failure) if failure.errno == Errno::NOSPC => {}
-        Err(failure) => return Err(failure),
-    }
-    Ok(attr.prog_cnt as usize)
+    let answer = unsafe { bpf(Command::ProgQuery, On::Fd(netns), &mut attr) }.map(drop);
+    (answer, attr.prog_cnt as usize)
 }
 
 /// Attaches a program to a network namespace.
@@ -355,14 +378,14 @@ pub(crate) fn link_create(program: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Res
     unsafe { bpf_fd(Command::LinkCreate, On::Fd(program), &mut attr) }
 }
 
-/// Puts `new` in the place of `expected`, if that is what the link runs.
+/// Puts `new` in the place of `expected`, if that is what the link runs; of whatever it runs for `None`.
 #[doc(alias = "BPF_LINK_UPDATE")]
-pub(crate) fn link_update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, expected: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn link_update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, expected: Option<BorrowedFd<'_>>) -> Result<()> {
     let mut attr = attr::LinkUpdate {
         link_fd: link.as_raw_fd(),
         new_prog_fd: new.as_raw_fd(),
-        flags: REPLACE,
-        old_prog_fd: expected.as_raw_fd(),
+        flags: if expected.is_some() { REPLACE } else { 0 },
+        old_prog_fd: expected.map_or(0, |old| old.as_raw_fd()),
     };
     // SAFETY: the block holds no address.
     unsafe { bpf(Command::LinkUpdate, On::Fd(link), &mut attr) }.map(drop)

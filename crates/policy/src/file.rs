@@ -142,7 +142,11 @@ fn too_large(text: &str) -> Option<Problem> {
     })
 }
 
-fn parse_toml<'a>(text: &'a str, lines: &Lines<'_>, path: &Arc<str>) -> Result<DeTable<'a>, Vec<Problem>> {
+/// The tables of a file, or what TOML finds wrong with it: the first mistake of each line.
+///
+/// # Errors
+/// Where it is not TOML.
+pub fn parse_toml<'a>(text: &'a str, lines: &Lines<'_>, path: &Arc<str>) -> Result<DeTable<'a>, Vec<Problem>> {
     let (document, mut errors) = if text.len() <= MAX_RECOVER_BYTES {
         DeTable::parse_recoverable(text)
     } else {

@@ -41,6 +41,7 @@ mod ports;
 mod prefix;
 mod problem;
 mod protocol;
+pub mod reading;
 mod shadow;
 mod table;
 

@@ -5,14 +5,15 @@ const STRIDE: usize = 4096;
 
 /// Finds the line of a byte offset without a list of all lines: a file may have hundreds of millions.
 #[derive(Debug)]
-pub(crate) struct Lines<'a> {
+pub struct Lines<'a> {
     text: &'a str,
     /// The newlines before each multiple of [`STRIDE`].
     before: Vec<u32>,
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
+    /// Reads the text once.
+    pub fn new(text: &'a str) -> Self {
         let newlines = text.as_bytes().chunks(STRIDE).scan(0, |total, chunk| {
             let before = *total;
             *total += count_newlines(chunk);
@@ -22,7 +23,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The line of the byte at `offset`, counted from 1.
-    pub(crate) fn number(&self, offset: usize) -> u32 {
+    pub fn number(&self, offset: usize) -> u32 {
         let offset = offset.min(self.text.len());
         let stride = (offset / STRIDE).min(self.before.len().saturating_sub(1));
         let before = self.before.get(stride).copied().unwrap_or(0);
@@ -30,7 +31,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The text of that line without its end.
-    pub(crate) fn text(&self, offset: usize) -> &'a str {
+    pub fn text(&self, offset: usize) -> &'a str {
         let mut offset = offset.min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;

@@ -59,14 +59,14 @@ impl Error for Problem {}
 
 /// Collects problems up to [`MAX_PROBLEMS`] and counts the rest.
 #[derive(Debug, Default)]
-pub(crate) struct Problems {
+pub struct Problems {
     kept: Vec<Problem>,
     left_out: usize,
 }
 
 impl Problems {
     /// Adds one; beyond the limit `problem` is not even made.
-    pub(crate) fn add(&mut self, problem: impl FnOnce() -> Problem) {
+    pub fn add(&mut self, problem: impl FnOnce() -> Problem) {
         if self.kept.len() < MAX_PROBLEMS {
             self.kept.push(problem());
         } else {
@@ -75,7 +75,10 @@ impl Problems {
     }
 
     /// `value` if there was no problem.
-    pub(crate) fn or<T>(self, value: T) -> Result<T, Vec<Problem>> {
+    ///
+    /// # Errors
+    /// The problems, and how many were left out.
+    pub fn or<T>(self, value: T) -> Result<T, Vec<Problem>> {
         if self.kept.is_empty() {
             return Ok(value);
         }
@@ -90,7 +93,7 @@ impl Problems {
 }
 
 /// `text` in double quotes, escaped, and cut when it is long.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let mut quoted = String::from('"');
     let mut chars = text.chars();
     for char in chars.by_ref().take(SHOWN_CHARS) {

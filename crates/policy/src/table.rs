@@ -58,7 +58,7 @@ pub(crate) fn read(table: &DeTable<'_>, header: Range<usize>, names: &mut Names)
 }
 
 /// Why `key` can't stand here, with the nearest of the keys that can.
-pub(crate) fn unknown_key(key: &str, known: &[&str]) -> Problem {
+pub fn unknown_key(key: &str, known: &[&str]) -> Problem {
     let begins = known.iter().copied().find(|candidate| key.len() >= 3 && candidate.starts_with(key));
     let alike = || known.iter().copied().min_by_key(|candidate| distance(key, candidate));
     let help = match begins.or_else(|| alike().filter(|alike| distance(key, alike) <= 2)) {
@@ -69,7 +69,7 @@ pub(crate) fn unknown_key(key: &str, known: &[&str]) -> Problem {
 }
 
 /// What a value is, where something else is expected.
-pub(crate) fn wrong_type(what: &str, value: &DeValue<'_>) -> Problem {
+pub fn wrong_type(what: &str, value: &DeValue<'_>) -> Problem {
     let kind = match value.type_str() {
         kind @ ("array" | "integer") => format!("an {kind}"),
         kind => format!("a {kind}"),

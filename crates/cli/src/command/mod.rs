@@ -12,5 +12,6 @@ pub mod list;
 pub mod register;
 pub mod run;
 pub mod status;
+pub mod test;
 pub mod unload;
 pub mod upgrade;

@@ -68,6 +68,16 @@ fn every_shape(sandbox: &Sandbox) {
         "shadowed.toml",
         r#"bindings = ["a tcp ::1 80", "b tcp ::1", "c tcp ::1 80 from ::/1", "d tcp ::1 80 from 8000::/1"]"#,
     );
+    let cases = files.write(
+        "cases.toml",
+        r#"[[case]]
+           name = "nobody-listens"
+           source = "docs/cases.md"
+           step = [{ packet = "tcp 127.0.0.1:* > 127.7.0.1:80", expect = "reset" }]
+           [[case]]
+           name = "somebody-is-said-to-listen"
+           step = [{ packet = "tcp 127.0.0.1:* > 127.7.0.1:80", expect = "dropped" }]"#,
+    );
     let wrong = files.write("wrong.toml", "bindings = [\n  \"web tcp 127.7.0.0/16 9000-8000\",\n]\n");
 
     see(&["check", &first]);
@@ -76,6 +86,7 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["check", &first, "--packet", "tcp 127.0.0.1:4000 > 127.7.0.1:80 dev lo"]);
     see(&["check", &first, "--packet", "tcp 127.0.0.1:4000 > 192.0.2.7:80"]);
     see(&["diff", &first, &second]);
+    see(&["test", &cases]);
     see(&["status"]);
     see(&["list"]);
     see(&["doctor"]);
@@ -189,6 +200,7 @@ fn failures() {
         (&["list", "--to", "nonsense"], 2),
         (&["check", "/no/such/file"], 2),
         (&["check", "/dev/null", "--packet", "nonsense"], 2),
+        (&["test", "/no/such/file"], 2),
         (&["--netns", "no-such-netns", "status"], 2),
         (&["--bpffs", "/proc", "status"], 2),
         (&["--bpffs", "/proc", "apply", "/no/such/file"], 2),

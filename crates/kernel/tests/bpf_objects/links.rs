@@ -11,6 +11,7 @@ use crate::samples::{eventually, returning, without_rights};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         kernel_trial("links::programs_are_listed_in_the_order_they_run", order),
+        kernel_trial("links::a_list_that_is_too_short_is_filled_and_the_rest_counted", short_list),
         kernel_trial("links::an_update_keeps_the_place_and_wants_the_right_program", update),
         kernel_trial("links::a_detached_link_shows_inode_0_and_stays_dead", detach),
         kernel_trial("links::a_link_dies_with_its_namespace", namespace_dies),
@@ -33,10 +34,24 @@ fn order(sandbox: &Sandbox) {
     assert_eq!(without_rights(|| Link::query(netns)).unwrap_err().errno(), Errno::PERM);
 }
 
+fn short_list(sandbox: &Sandbox) {
+    let netns = sandbox.netns.as_fd();
+    let programs = [returning(1), returning(1)];
+    let _links: Vec<Link> = programs.iter().map(|program| Link::attach(program, netns).unwrap()).collect();
+    let mut ids = [0];
+    let (answer, attached) = Link::query_into(netns, &mut ids);
+    assert_eq!(answer.unwrap_err().errno(), Errno::NOSPC);
+    assert_eq!((ids, attached), ([programs[0].id()], 2));
+    let (answer, attached) = Link::query_into(netns, &mut []);
+    answer.unwrap();
+    assert_eq!(attached, 2);
+}
+
 fn update(sandbox: &Sandbox) {
     let netns = sandbox.netns.as_fd();
     let (old, after, new, other) = (returning(1), returning(1), returning(1), returning(1));
-    let link = Link::attach(&old, netns).unwrap();
+    let link = Link::attach(&other, netns).unwrap();
+    link.update_any(&old).unwrap();
     let _after = Link::attach(&after, netns).unwrap();
     assert_eq!(link.update(&new, &other).unwrap_err().errno(), Errno::PERM);
     assert_eq!(link.info().unwrap().program_id, old.id(), "a refused update changes nothing");

@@ -24,6 +24,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         kernel_trial("maps::only_readable_sockmaps_are_sockmaps", not_sockmaps),
         kernel_trial("maps::an_array_of_sockmaps_is_filled_by_batch_and_selects", array_of_sockmaps),
         kernel_trial("maps::an_array_of_maps_takes_no_more_and_no_others_than_fit", array_of_maps_refusals),
+        kernel_trial("maps::keys_come_and_go_as_their_flags_say", keys_and_flags),
+        kernel_trial("maps::keys_and_values_of_another_length_are_refused", wrong_lengths),
         plain_trial("maps::this_machine_has_a_cpu", || assert!(possible_cpus().unwrap() >= 1)),
     ]
 }
@@ -184,4 +186,34 @@ fn array_of(entries: u32) -> MapSpec {
         inner: Some(Box::new(Sockmap::spec("label", 4))),
         ..MapSpec::new("labels", MapType::ArrayOfMaps, 4, 4, entries)
     }
+}
+
+fn keys_and_flags(_: &Sandbox) {
+    const NOEXIST: u64 = 1;
+    const EXIST: u64 = 2;
+    let map = Map::create(&MapSpec::new("hash", MapType::Hash, 2, 1, 2)).unwrap();
+    let refused = |answer: Result<(), sklookup_kernel::Error>| answer.unwrap_err().errno();
+    assert_eq!(refused(map.update(b"ab", b"1", EXIST)), Errno::NOENT);
+    map.update(b"ab", b"1", NOEXIST).unwrap();
+    assert_eq!(refused(map.update(b"ab", b"2", NOEXIST)), Errno::EXIST);
+    assert_eq!(map.lookup(b"ab", 0).unwrap(), b"1");
+    assert_eq!(map.next_key(None).unwrap(), b"ab");
+    assert_eq!(map.next_key(Some(b"ab")).unwrap_err().errno(), Errno::NOENT);
+    map.delete(b"ab").unwrap();
+    assert_eq!(refused(map.delete(b"ab")), Errno::NOENT);
+    assert_eq!(map.lookup(b"ab", 0).unwrap_err().errno(), Errno::NOENT);
+}
+
+fn wrong_lengths(_: &Sandbox) {
+    let map = Map::create(&MapSpec::new("hash", MapType::Hash, 2, 1, 2)).unwrap();
+    let told = map.update(b"a", b"1", 0).unwrap_err().to_string();
+    assert_eq!(told, "write map `hash`, which is not a map of 1-byte keys: invalid argument (EINVAL)");
+    assert_eq!(map.update(b"ab", b"12", 0).unwrap_err().errno(), Errno::INVAL);
+    assert_eq!(map.lookup(b"abc", 0).unwrap_err().errno(), Errno::INVAL);
+    assert_eq!(map.delete(b"").unwrap_err().errno(), Errno::INVAL);
+    assert_eq!(map.next_key(Some(b"a")).unwrap_err().errno(), Errno::INVAL);
+    // It has as many values under a key as there are CPUs: a buffer of one would overflow.
+    let percpu = Map::create(&MapSpec::new("percpu", MapType::PercpuArray, 4, 8, 1)).unwrap();
+    assert_eq!(percpu.lookup(&[0; 4], 0).unwrap_err().errno(), Errno::INVAL);
+    assert_eq!(percpu.update(&[0; 4], &[0; 8], 0).unwrap_err().errno(), Errno::INVAL);
 }

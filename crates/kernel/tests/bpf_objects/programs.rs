@@ -1,12 +1,14 @@
 //! Programs: loading, refusals, test runs.
 
-use std::net::{TcpListener, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 
 use rustix::net::sockopt::{set_socket_reuseport, socket_cookie};
+use rustix::net::{AddressFamily, SocketType};
 use sklookup_bpf::abi::{self, context};
-use sklookup_bpf::{AluOp, Cond, MapSpec, MapType, Reg, Size};
-use sklookup_kernel::{Context, Errno, Map, Program, Sockmap, Verdict, program_info_by_id};
+use sklookup_bpf::{AluOp, Cond, MapSpec, MapType, ProgramSpec, ProgramType, Reg, Size};
+use sklookup_kernel::{Context, Errno, Map, Program, Sockmap, Verdict, program_info_by_id, socket_options};
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
 use crate::samples::{returning, select_first, spec, to_port, without_rights};
@@ -16,6 +18,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         kernel_trial("programs::a_test_run_gives_verdict_socket_and_time", test_run),
         kernel_trial("programs::a_test_run_shows_the_packet_as_it_was_put", context_fields),
         kernel_trial("programs::a_test_run_is_refused_for_mixed_families_and_reuseport_groups", test_run_refusals),
+        kernel_trial("programs::a_test_run_of_bytes_is_judged_by_the_kernel", test_run_bytes),
+        kernel_trial("programs::a_reuseport_program_picks_the_member", reuseport),
         kernel_trial("programs::a_refused_program_comes_with_the_verifiers_reason", refused),
         kernel_trial("programs::a_long_log_is_kept_whole", long_log),
         kernel_trial("programs::a_map_that_was_not_given_is_an_error", missing_map),
@@ -171,4 +175,45 @@ fn by_id(_: &Sandbox) {
     assert_eq!(program_info_by_id(program.id()).unwrap(), program.info().unwrap());
     assert_eq!(without_rights(|| program_info_by_id(program.id())).unwrap_err().errno(), Errno::PERM);
     assert_eq!(program_info_by_id(u32::MAX).unwrap_err().errno(), Errno::NOENT);
+}
+
+fn test_run_bytes(_: &Sandbox) {
+    let pass = returning(abi::SK_PASS);
+    let right = to_port(80).to_bytes().unwrap();
+    let refused = |input: &[u8], output: &mut [u8]| pass.test_run_bytes(input, output, 1).unwrap_err().errno();
+    let mut output = [0; context::SIZE];
+    assert_eq!(pass.test_run_bytes(&right, &mut output, 1).unwrap().verdict, Verdict::Pass);
+    assert_eq!(output, right);
+    let mut interface = right;
+    interface[64] = 1;
+    assert_eq!(refused(&interface, &mut output), Errno::INVAL);
+    assert_eq!(refused(&[], &mut []), Errno::INVAL);
+    let mut short = [0; 10];
+    assert_eq!(refused(&right, &mut short), Errno::NOSPC);
+    assert_eq!(short, right[..10], "what fits is written all the same");
+}
+
+fn reuseport(_: &Sandbox) {
+    let drops = ProgramSpec {
+        kind: ProgramType::SkReuseport,
+        ..spec(|b| {
+            b.mov(Reg::R0, abi::SK_DROP);
+            b.exit();
+        })
+    };
+    let drops = Program::load(&drops, &[]).unwrap();
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+    assert_eq!(socket_options::detach_reuseport(&socket).unwrap_err().errno(), Errno::INVAL);
+    assert_eq!(socket_options::attach_reuseport(&socket, &drops).unwrap_err().errno(), Errno::INVAL);
+    set_socket_reuseport(&socket, true).unwrap();
+    socket_options::attach_reuseport(&socket, &drops).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let server = UdpSocket::from(socket);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(server.local_addr().unwrap()).unwrap();
+    let sent_twice = || client.send(b"x").and_then(|_| client.send(b"x"));
+    assert_eq!(sent_twice().unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    socket_options::detach_reuseport(&server).unwrap();
+    sent_twice().unwrap();
+    assert_eq!(socket_options::detach_reuseport(&server).unwrap_err().errno(), Errno::NOENT);
 }

@@ -44,6 +44,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             let there = Netns::current().unwrap().run(|| std::thread::current().id()).unwrap();
             assert_eq!(here, there);
         }),
+        sandbox_trial("an_interface_moved_to_another_namespace_is_gone_here", |_| {
+            let (_, outer) = interface::add_veth("v0", "v1").unwrap();
+            let other = Netns::new_private().unwrap();
+            interface::move_to(outer, &other).unwrap();
+            assert_eq!(interface::index_of("v1").unwrap(), None);
+            assert!(other.run(|| interface::index_of("v1").unwrap()).unwrap().is_some());
+        }),
         sandbox_trial("a_fifo_in_the_place_of_a_namespace_does_not_hang", |sandbox| {
             let path = sandbox.scratch.join("fifo");
             mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();

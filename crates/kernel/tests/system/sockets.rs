@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use sklookup_bpf::{Builder, ProgramSpec, Reg, abi};
 use sklookup_kernel::sock_diag::{Entry, Lookup, SockDiag, State};
 use sklookup_kernel::socket::{Socket, Suitable, Unsuitable};
-use sklookup_kernel::{Link, Netns, Program, Protocol};
+use sklookup_kernel::{Link, Netns, Program, Protocol, socket_options};
 use sklookup_testbed::{Completion, Trial, kernel_trial, plain_trial, sandbox_trial};
 
 const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
@@ -50,6 +50,16 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         odd_protocol("an_mptcp_listener_is_unsuitable", SocketType::STREAM, ipproto::MPTCP, "MPTCP"),
         odd_protocol("a_udp_lite_socket_is_unsuitable", SocketType::DGRAM, ipproto::UDPLITE, "UDP-Lite"),
+        sandbox_trial("a_socket_is_bound_to_a_device_and_told_of_errors", |_| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            assert_eq!(socket_options::bind_to_device(&socket, "nowhere0").unwrap_err().errno(), Errno::NODEV);
+            socket_options::bind_to_device(&socket, "lo").unwrap();
+            let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            socket_options::receive_errors(&socket, false).unwrap();
+            socket.send_to(b"x", closed).unwrap();
+            let refused = socket.recv(&mut [0; 1]).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        }),
         sandbox_trial("a_socket_knows_its_namespace", |sandbox| {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             assert_eq!(Socket::inspect(&socket).unwrap().unwrap().netns, Some(sandbox.netns.inode()));

@@ -1,0 +1,82 @@
+//! Which files a person means: those named, and all `*.toml` under the directories named.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use sklookup_policy::{Origin, Problem};
+
+use crate::case::Case;
+use crate::load::{MAX_FILE_BYTES, load};
+
+/// How deep directories are looked into: further down there is a loop.
+const MAX_DEPTH: usize = 32;
+
+/// The case files among these, sorted within each directory.
+///
+/// # Errors
+/// What can't be read, with why.
+pub fn case_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    for path in paths {
+        if let Err((path, error)) = collect(path, 0, &mut files) {
+            problems.push(unreadable(&path, &error));
+        }
+    }
+    if problems.is_empty() { Ok(files) } else { Err(problems) }
+}
+
+/// The cases of these files, in their order.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn read_cases(files: &[PathBuf]) -> Result<Vec<Case>, Vec<Problem>> {
+    let (mut cases, mut problems) = (Vec::new(), Vec::new());
+    for path in files {
+        match read(path)
+            .map_err(|error| vec![unreadable(path, &error)])
+            .and_then(|text| load(&text, &path.to_string_lossy()))
+        {
+            Ok(read) => cases.extend(read),
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    if problems.is_empty() { Ok(cases) } else { Err(problems) }
+}
+
+fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+    let at = |error| (path.to_owned(), error);
+    if !fs::metadata(path).map_err(at)?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    if depth == MAX_DEPTH {
+        return Ok(());
+    }
+    let mut entries: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(path).map_err(at)? {
+        entries.push(entry.map_err(at)?.path());
+    }
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() || entry.extension().is_some_and(|extension| extension == "toml") {
+            collect(&entry, depth + 1, files)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    use io::Read;
+    let mut bytes = Vec::new();
+    // One byte more than a file may have: enough to know that it is too long.
+    fs::File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let why = error.to_string();
+    let why = why.split(" (os error").next().unwrap_or_default().to_owned();
+    Problem::new(why)
+        .help("name a case file that can be read, or a directory with such files")
+        .at(Origin::File { path: path.to_string_lossy().into(), line: 1 })
+}

@@ -1,0 +1,279 @@
+//! The steps of a case.
+
+use sklookup_policy::reading::quote;
+
+use super::map::bytes;
+use super::packet::packet;
+use super::socket::socket;
+use super::tree::{Keys, Node, Read, Value as Tree, Wrong};
+use super::{list, program_context};
+use crate::case::{Action, Answer, Found, Operation, Query, Ran, Receiver, Send, Step, TestRun, Value};
+use crate::errno::Errno;
+
+/// The most steps of a case.
+const MAX_STEPS: usize = 10_000;
+
+/// The most often that a packet is sent again, or a program run.
+const MAX_REPEAT: u32 = 10_000;
+
+const ANSWER: &str = "\"ok\" or an errno such as \"EINVAL\"";
+
+/// What a step can do, by the key that says so.
+const ACTIONS: [&str; 16] = [
+    "packet", "ask", "test-run", "load", "create", "attach", "update", "detach", "query", "info", "lookup", "put",
+    "delete", "next-key", "open", "socket",
+];
+
+pub(super) fn read(keys: &mut Keys) -> Read<Vec<Step>> {
+    let line = keys.line;
+    let nodes = list(keys, "step")?;
+    if nodes.is_empty() {
+        return Err(Wrong::new(line, "the case has no step", "write [[case.step]] and what is done"));
+    }
+    if nodes.len() > MAX_STEPS {
+        return Err(Wrong::new(
+            line,
+            format!("{} steps are too many", nodes.len()),
+            format!("write at most {MAX_STEPS}"),
+        ));
+    }
+    nodes.into_iter().map(step).collect()
+}
+
+fn step(node: Node) -> Read<Step> {
+    let line = node.line;
+    let mut keys = node.keys("a step", "{ packet = \"...\", expect = \"...\" }")?;
+    let action = action(&mut keys)?;
+    keys.end()?;
+    Ok(Step { line, action })
+}
+
+fn action(keys: &mut Keys) -> Read<Action> {
+    if let Some(node) = keys.take("packet") {
+        return sent(&node, keys).map(Action::Packet);
+    }
+    if let Some(node) = keys.take("ask") {
+        let packet = packet(&node, "ask")?;
+        let expect = required_text(keys, "expect", "a socket, or \"nobody\"")?;
+        return Ok(Action::Ask { packet, expect: (expect != "nobody").then_some(expect) });
+    }
+    if let Some(program) = keys.text("test-run", "the name of a program")? {
+        return test_run(program, keys).map(Action::TestRun);
+    }
+    if let Some(program) = keys.text("load", "the name of a program")? {
+        let log = keys.text("log", "what the log says")?;
+        return Ok(Action::Load { program, log, expect: answer(keys)? });
+    }
+    if let Some(map) = keys.text("create", "the name of a map")? {
+        return Ok(Action::Create { map, expect: answer(keys)? });
+    }
+    if let Some(program) = keys.text("attach", "the name of a program")? {
+        let link = keys.text("as", "a name for the link")?.unwrap_or_else(|| program.clone());
+        let netns = keys.text("netns", "the name of a namespace")?;
+        return Ok(Action::Attach { program, link, netns, expect: answer(keys)? });
+    }
+    if let Some(link) = keys.text("update", "the name of a link")? {
+        let program = required_text(keys, "to", "the name of a program")?;
+        let replacing = keys.text("replacing", "the name of a program")?;
+        return Ok(Action::Update { link, program, replacing, expect: answer(keys)? });
+    }
+    if let Some(link) = keys.text("detach", "the name of a link")? {
+        return Ok(Action::Detach { link, expect: answer(keys)? });
+    }
+    if let Some(node) = keys.take("query") {
+        return query(&node, keys).map(Action::Query);
+    }
+    if let Some(link) = keys.text("info", "the name of a link")? {
+        let program = keys.text("program", "the name of a program")?;
+        let alive = keys.take("attached");
+        let alive = match alive.as_ref().map(|node| &node.value) {
+            None => None,
+            Some(Tree::Flag(flag)) => Some(*flag),
+            Some(_) => {
+                return Err(Wrong::new(keys.line, "attached is neither true nor false", "write attached = true"));
+            }
+        };
+        return Ok(Action::Info { link, program, alive });
+    }
+    map_action(keys).transpose().or_else(|| socket_action(keys).transpose()).unwrap_or_else(|| {
+        let help = format!("write one of {}, close", ACTIONS.join(", "));
+        Err(Wrong::new(keys.line, "the step says nothing that is done", help))
+    })
+}
+
+fn map_action(keys: &mut Keys) -> Read<Option<Action>> {
+    let key = |keys: &mut Keys| bytes(&keys.required("key", "a key")?, "key");
+    let flags = |keys: &mut Keys| keys.number("flags", "a number").map(|flags: Option<u64>| flags.unwrap_or(0));
+    if let Some(map) = keys.text("lookup", "the name of a map")? {
+        let (key, flags) = (key(keys)?, flags(keys)?);
+        let node = keys.required("expect", "a number, bytes, a socket or an errno")?;
+        let expect = match (&node.value, errno(&node)) {
+            (_, Some(errno)) => Found::Errno(errno),
+            (Tree::Text(name), _) if crate::bytes::Bytes::parse(name).is_none() => Found::Socket(name.clone()),
+            _ => Found::Bytes(bytes(&node, "expect")?),
+        };
+        return Ok(Some(Action::Lookup { map, key, flags, expect }));
+    }
+    if let Some(map) = keys.text("put", "the name of a map")? {
+        let (key, flags) = (key(keys)?, flags(keys)?);
+        // What a value says can't be told from the name of a socket: two words for it.
+        let value = match (keys.text("socket", "the name of a socket")?, keys.take("value")) {
+            (Some(socket), None) => Value::Socket(socket),
+            (None, Some(node)) => Value::Bytes(bytes(&node, "value")?),
+            _ => return Err(Wrong::new(keys.line, "what is put is not said", "write socket = \"A\" or value = 7")),
+        };
+        return Ok(Some(Action::Put { map, key, value, flags, expect: answer(keys)? }));
+    }
+    if let Some(map) = keys.text("delete", "the name of a map")? {
+        return Ok(Some(Action::Delete { map, key: key(keys)?, expect: answer(keys)? }));
+    }
+    if let Some(map) = keys.text("next-key", "the name of a map")? {
+        let key = keys.take("key").map(|node| bytes(&node, "key")).transpose()?;
+        let node = keys.required("expect", "a key or an errno")?;
+        let expect = errno(&node).map_or_else(|| bytes(&node, "expect").map(Ok), |errno| Ok(Err(errno)))?;
+        return Ok(Some(Action::NextKey { map, key, expect }));
+    }
+    Ok(None)
+}
+
+fn socket_action(keys: &mut Keys) -> Read<Option<Action>> {
+    if let Some(node) = keys.take("open") {
+        let socket = socket(&node, "open")?;
+        let name = required_text(keys, "as", "a name for the socket")?;
+        return Ok(Some(Action::Open { name, socket, expect: answer(keys)? }));
+    }
+    if let Some(name) = keys.text("close", "the name of a socket, link or namespace")? {
+        return Ok(Some(Action::Close(name)));
+    }
+    if let Some(name) = keys.text("socket", "the name of a socket")? {
+        let node = keys.required("do", "\"listen\"")?;
+        let operation = operation(&node)?;
+        return Ok(Some(Action::Socket { name, operation, expect: answer(keys)? }));
+    }
+    Ok(None)
+}
+
+fn sent(node: &Node, keys: &mut Keys) -> Read<Send> {
+    let packet = packet(node, "packet")?;
+    const FORM: &str = "a socket, \"reset\", \"unreachable\", \"syn-ack\", \"dropped\", or an array of these";
+    let expect = keys.required("expect", FORM)?;
+    let names = match &expect.value {
+        Tree::Text(name) => vec![name.clone()],
+        Tree::List(items) if !items.is_empty() => expect.texts("expect", FORM)?,
+        _ => return Err(expect.not("expect", FORM)),
+    };
+    let sender = keys.take("sender").map(|node| match errno(&node) {
+        Some(errno) => Ok(Err(errno)),
+        None if matches!(&node.value, Tree::Text(text) if text == "nothing") => Ok(Ok(())),
+        None => Err(node.not("sender", "\"nothing\" or an errno such as \"ECONNREFUSED\"")),
+    });
+    let local = keys.take("local");
+    let local = local.map(|node| {
+        node.text("local", "an address with a port")?.parse().map_err(|_| node.not("local", "an address with a port"))
+    });
+    Ok(Send {
+        packet,
+        expect: names.into_iter().map(receiver).collect(),
+        from: keys.text("from", "the name of a socket")?,
+        sender: sender.transpose()?,
+        again: keys.number("again", "a number")?.unwrap_or(0).min(MAX_REPEAT),
+        client: keys.text("client", "a name for the client's end")?,
+        child: keys.text("child", "a name for the server's end")?,
+        local: local.transpose()?,
+        cpu: keys.number("cpu", "the number of a CPU")?,
+    })
+}
+
+fn receiver(name: String) -> Receiver {
+    match name.as_str() {
+        "reset" => Receiver::Reset,
+        "unreachable" => Receiver::Unreachable,
+        "syn-ack" => Receiver::SynAck,
+        "dropped" => Receiver::Dropped,
+        _ => Receiver::Socket(name),
+    }
+}
+
+fn test_run(program: String, keys: &mut Keys) -> Read<TestRun> {
+    let context = program_context::read(keys)?;
+    let expect = keys.required("expect", "a socket, \"pass\", \"drop\" or an errno")?;
+    let expect = match (errno(&expect), expect.text("expect", "a socket, \"pass\", \"drop\" or an errno")?) {
+        (Some(errno), _) => Ran::Errno(errno),
+        (None, "pass") => Ran::Pass,
+        (None, "drop") => Ran::Drop,
+        (None, name) => Ran::Socket(name.to_owned()),
+    };
+    Ok(TestRun {
+        program,
+        context,
+        room: keys.number::<u16>("room", "a number of bytes")?.map_or(sklookup_bpf::abi::context::SIZE, usize::from),
+        repeat: keys.number("repeat", "a number")?.unwrap_or(1).min(MAX_REPEAT),
+        expect,
+    })
+}
+
+fn query(node: &Node, keys: &mut Keys) -> Read<Query> {
+    let netns = match &node.value {
+        Tree::Flag(true) => None,
+        Tree::Text(name) => Some(name.clone()),
+        _ => return Err(node.not("query", "query = true, or the name of a namespace")),
+    };
+    let programs = keys.required("expect", "an array of programs, [\"first\", \"second\"]")?;
+    let programs = programs.texts("expect", "an array of programs, [\"first\", \"second\"]")?;
+    let room: Option<u16> = keys.number("room", "a number of programs")?;
+    let count: Option<u16> = keys.number("count", "a number of programs")?;
+    let answer = keys.take("answer").map(|node| answer_of(&node)).transpose()?;
+    Ok(Query {
+        netns,
+        room: room.map(usize::from),
+        programs,
+        count: count.map(usize::from),
+        answer: answer.unwrap_or(Ok(())),
+    })
+}
+
+fn operation(node: &Node) -> Read<Operation> {
+    const FORM: &str = "listen, bind ADDRESS, connect ADDRESS, disconnect, shutdown, shutdown-read, reuseport, \
+                        attach PROGRAM or detach";
+    let text = node.text("do", FORM)?;
+    let wrong =
+        || Wrong::new(node.line, format!("{} is nothing to do with a socket", quote(text)), format!("write {FORM}"));
+    let address = |word: &str| word.parse().map_err(|_| wrong());
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Ok(match words[..] {
+        ["bind", to] => Operation::Bind(address(to)?),
+        ["listen"] => Operation::Listen,
+        ["connect", to] => Operation::Connect(address(to)?),
+        ["disconnect"] => Operation::Disconnect,
+        ["shutdown"] => Operation::Shutdown,
+        ["shutdown-read"] => Operation::ShutdownRead,
+        ["reuseport"] => Operation::Reuseport,
+        ["attach", program] => Operation::AttachReuseport(program.to_owned()),
+        ["detach"] => Operation::DetachReuseport,
+        _ => return Err(wrong()),
+    })
+}
+
+/// What the call answers; left out: it succeeds.
+fn answer(keys: &mut Keys) -> Read<Answer> {
+    keys.take("expect").map_or(Ok(Ok(())), |node| answer_of(&node))
+}
+
+fn answer_of(node: &Node) -> Read<Answer> {
+    match errno(node) {
+        Some(errno) => Ok(Err(errno)),
+        None if matches!(&node.value, Tree::Text(text) if text == "ok") => Ok(Ok(())),
+        None => Err(node.not("expect", ANSWER)),
+    }
+}
+
+fn errno(node: &Node) -> Option<Errno> {
+    match &node.value {
+        Tree::Text(name) => Errno::from_name(name),
+        _ => None,
+    }
+}
+
+fn required_text(keys: &mut Keys, key: &'static str, form: &str) -> Read<String> {
+    keys.required(key, form)?.text(key, form).map(str::to_owned)
+}

@@ -1,0 +1,44 @@
+//! Every case under `testdata/lookup` and in docs/cases.md, one trial a case and executor.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sklookup_suite::{Case, Kernel, Row, Verdict, case_files, load, read_cases};
+use sklookup_testbed::{Completion, Trial};
+
+fn main() {
+    // From the root of the repository: the command that a failure prints works there.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    std::env::set_current_dir(root).expect("the repository is there");
+    let files = case_files(&[PathBuf::from("testdata/lookup")]).unwrap_or_else(|problems| panic!("{}", problems[0]));
+    let cases = read_cases(&files).unwrap_or_else(|problems| {
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        panic!("{}", told.join("\n"))
+    });
+    assert!(!cases.is_empty());
+    let cases = cases.into_iter().chain(documented());
+    let kernel = Arc::new(Kernel::new());
+    let trials = cases.map(|case| {
+        let kernel = kernel.clone();
+        let stem = Path::new(&*case.file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Trial::ignorable_test(format!("{stem}::{} @ kernel", case.name), move || {
+            let row = Row::of(&case, &*kernel);
+            match &row.verdict {
+                Verdict::Passed => Ok(Completion::Completed),
+                Verdict::Skipped(reason) => Ok(Completion::ignored_with(reason.clone())),
+                Verdict::Failed { .. } => Err(row.to_string().into()),
+            }
+        })
+    });
+    sklookup_testbed::main(trials.collect());
+}
+
+/// The cases that the documentation shows: each block is a file.
+fn documented() -> Vec<Case> {
+    let path = "docs/cases.md";
+    let text = std::fs::read_to_string(path).expect("the page is there");
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 1, "{path} shows a case and a table");
+    let read = |block: &&str| load(block, path).unwrap_or_else(|problems| panic!("{}", problems[0]));
+    blocks.iter().flat_map(read).collect()
+}
