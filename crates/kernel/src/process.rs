@@ -278,7 +278,8 @@ pub fn owners(inodes: &HashSet<u64>) -> Owners {
         let held: HashSet<u64> = match listed {
             Ok(sockets) => sockets.iter().map(|socket| socket.inode).filter(|inode| inodes.contains(inode)).collect(),
             Err(Errno::ACCESS | Errno::PERM) => {
-                owners.hidden += 1;
+                // So is answered, too, where it ends while its links are read.
+                owners.hidden += usize::from(!matches!(Process::open(pid), Err(ProcessError::Gone { .. })));
                 continue;
             }
             // It has ended meanwhile.

@@ -4,15 +4,24 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use sklookup_kernel::process::{self, Process, ProcessName};
-use sklookup_kernel::sock_diag::{Entry, SockDiag, State as SocketState};
-use sklookup_kernel::{interface, route, socket};
+use sklookup_kernel::process::{self, ProcessName};
+use sklookup_kernel::sock_diag::{Entry, SockDiag};
+use sklookup_kernel::{interface, route};
 use sklookup_policy::{Label, Policy};
 
 use crate::error::Error;
 use crate::find::protocol;
 use crate::safety::{self, Catch, Hazard, Listener, World};
 use crate::state::State;
+
+/// What the safety catches say to a new policy.
+#[derive(Debug, Default)]
+pub struct Review {
+    /// Those that it closes.
+    pub catches: Vec<Catch>,
+    /// What could not be found out, and matters to it.
+    pub unseen: Option<String>,
+}
 
 /// What keeps us from telling whose a socket is.
 const HIDDEN: &str = " that can't be looked at (that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH)";
@@ -24,7 +33,7 @@ impl State {
     ///
     /// # Errors
     /// The machine could not be looked at.
-    pub fn review(&self, old: &Policy, new: &Policy, replaces: bool, mine: &[u64]) -> Result<Vec<Catch>, Error> {
+    pub fn review(&self, old: &Policy, new: &Policy, replaces: bool, mine: &[u64]) -> Result<Review, Error> {
         let mut world = self.world()?;
         world.registered = mine.iter().copied().collect();
         let mut catches = safety::review(old, new, &world, replaces);
@@ -40,7 +49,8 @@ impl State {
             let message = "the policy has no bindings, and nothing is applied".to_owned();
             catches.push(Catch { hazard: Hazard::Empty, message, help: None });
         }
-        Ok(catches)
+        let unseen = safety::unseen(old, new, &world);
+        Ok(Review { catches, unseen })
     }
 
     /// Says of each listener which processes have it, as far as can be seen.
@@ -61,16 +71,17 @@ impl State {
     }
 
     fn world(&self) -> Result<World, Error> {
-        let listeners = self.listeners()?.iter().map(listener).collect();
-        let (local, addresses, ephemeral) = self.netns().run(|| {
-            let local = route::local_prefixes()?;
-            let interfaces = interface::list()?;
-            let addresses =
-                interfaces.iter().flat_map(|interface| &interface.addresses).map(ipnet::IpNet::addr).collect();
-            Ok::<_, Error>((local, addresses, ephemeral_ports()))
-        })??;
+        let (local, interfaces, ephemeral) = self
+            .netns()
+            .run(|| Ok::<_, Error>((route::local_prefixes()?, interface::list()?, ephemeral_ports())))??;
+        let addresses = interfaces.iter().flat_map(|interface| &interface.addresses).map(ipnet::IpNet::addr).collect();
+        let names: HashMap<u32, &str> =
+            interfaces.iter().map(|interface| (interface.index, interface.name.as_str())).collect();
+        let listeners = self.listeners()?.iter().map(|entry| listener(entry, &names)).collect();
+        let login = self.login()?;
         Ok(World {
-            ssh: self.ssh_sessions()?,
+            ssh: login.sessions,
+            hidden: login.hidden,
             listeners,
             local,
             addresses,
@@ -93,27 +104,6 @@ impl State {
         Ok(registered.into_iter().flatten().flatten().map(|registered| registered.cookie).collect())
     }
 
-    /// The connections through which the processes above us were reached.
-    ///
-    /// sudo takes `SSH_CONNECTION` out of the environment, so the daemon's own sockets are asked first.
-    fn ssh_sessions(&self) -> Result<Vec<(SocketAddr, SocketAddr)>, Error> {
-        let mut inodes = HashSet::new();
-        for pid in process::ancestors(std::process::id()) {
-            let Ok(process) = Process::open(pid) else { continue };
-            if process.name().is_ok_and(|name| name.starts_with("sshd") || name.starts_with("dropbear")) {
-                inodes.extend(process.sockets().unwrap_or_default().iter().map(|socket| socket.inode));
-            }
-        }
-        if inodes.is_empty() {
-            return Ok(session_of(std::env::var("SSH_CONNECTION").ok().as_deref()).into_iter().collect());
-        }
-        let established = self.netns().run(|| {
-            SockDiag::open().and_then(|mut diag| diag.dump(socket::Protocol::Tcp, &[SocketState::Connected]))
-        })??;
-        let sessions = established.into_iter().filter(|entry| inodes.contains(&entry.inode));
-        Ok(sessions.map(|entry| (canonical(entry.remote), canonical(entry.local))).collect())
-    }
-
     /// The command that changes this namespace's routes.
     fn ip_command(&self) -> String {
         let name = self.netns().describe();
@@ -130,16 +120,18 @@ impl State {
 }
 
 /// An IPv4 connection of an IPv6 socket, as the packets have it.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-fn listener(entry: &Entry) -> Listener {
+fn listener(entry: &Entry, names: &HashMap<u32, &str>) -> Listener {
     let local = canonical(entry.local);
     Listener {
         protocol: protocol(entry.protocol),
         address: local,
         dual_stack: entry.ipv6 && !entry.v6only,
+        // One whose name no policy can say is taken for bound to none: rather a word too many.
+        interface: names.get(&entry.interface).and_then(|name| name.parse().ok()),
         cookie: entry.cookie,
         owner: format!("a process of user {}", entry.uid),
     }
@@ -161,24 +153,9 @@ fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
     Some(ports.next()?.ok()?..=ports.next()?.ok()?)
 }
 
-/// Reads `SSH_CONNECTION`: client address, client port, server address, server port.
-fn session_of(variable: Option<&str>) -> Option<(SocketAddr, SocketAddr)> {
-    let mut words = variable?.split_whitespace();
-    let mut end = || Some(SocketAddr::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?));
-    Some((end()?, end()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_ssh_variable_names_both_ends() {
-        let both = session_of(Some("198.51.100.9 50000 192.0.2.7 22")).unwrap();
-        assert_eq!(both, ("198.51.100.9:50000".parse().unwrap(), "192.0.2.7:22".parse().unwrap()));
-        assert_eq!(session_of(Some("nonsense")), None);
-        assert_eq!(session_of(None), None);
-    }
 
     #[test]
     fn many_owners_are_counted() {

@@ -3,15 +3,22 @@
 //! Each can be overridden by name, and says what it protects. Only what changes is looked at: what the applied policy
 //! takes already was agreed to when it was applied.
 
+mod ephemeral;
+mod session;
+mod takeover;
+
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use ipnet::IpNet;
 use sklookup_kernel::route::LocalRoutes;
-use sklookup_policy::{Binding, Difference, Outcome, Packet, Policy, Ports, Protocol, decide, difference};
+use sklookup_policy::{Binding, Difference, Interface, Outcome, Packet, Policy, Protocol, decide, difference};
+
+pub use session::{Hidden, Session, Whose};
+pub use takeover::Listener;
 
 /// What could go wrong, by the name under which it can be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,26 +83,13 @@ pub struct Catch {
     pub help: Option<String>,
 }
 
-/// A socket that listens on the machine, as the regular lookup sees it.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    /// TCP listener or unconnected UDP socket.
-    pub protocol: Protocol,
-    /// Local address; unspecified for every address.
-    pub address: SocketAddr,
-    /// An IPv6 socket that takes IPv4 packets too.
-    pub dual_stack: bool,
-    /// Its cookie.
-    pub cookie: u64,
-    /// Who has it, in words; escaped before it is printed.
-    pub owner: String,
-}
-
 /// What the catches have to know about the machine.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// Connections of the ssh sessions above this process: remote end, local end.
-    pub ssh: Vec<(SocketAddr, SocketAddr)>,
+    /// The ssh session that the command was typed in, or those that may be it.
+    pub ssh: Vec<Session>,
+    /// One that could not be looked at.
+    pub hidden: Option<Hidden>,
     /// Listening sockets.
     pub listeners: Vec<Listener>,
     /// Prefixes that are delivered locally.
@@ -113,7 +107,7 @@ pub struct World {
 /// How many catches of one kind are spelled out; the rest is counted.
 const SHOWN: usize = 5;
 
-/// For how many of the bindings that touch a listener it is tried who wins: each try reads the whole policy.
+/// How many packets it is tried for who wins: each try reads the whole policy.
 const TRIED: usize = 100;
 
 /// All catches that `new` closes, given that `old` is applied.
@@ -126,12 +120,25 @@ pub fn review(old: &Policy, new: &Policy, world: &World, replaces: bool) -> Vec<
     }
     let difference = difference(old, new);
     let added = come(&difference);
-    ssh(old, new, world, &mut catches);
+    let taking = taking(&difference);
+    session::catches(old, new, world, &mut catches);
     some(Hazard::NotLocal, not_local(&added, world), &mut catches);
-    some(Hazard::Takeover, takeover(old, new, &difference, world), &mut catches);
-    some(Hazard::Ephemeral, ephemeral(&added, world), &mut catches);
+    some(Hazard::Takeover, takeover::catches(old, new, &taking, world), &mut catches);
+    some(Hazard::Ephemeral, ephemeral::catches(old, new, &taking, world), &mut catches);
     catches.sort_by_key(|catch| catch.hazard);
     catches
+}
+
+/// What could not be found out, and matters to what `new` changes.
+pub fn unseen(old: &Policy, new: &Policy, world: &World) -> Option<String> {
+    session::unseen(old, new, world)
+}
+
+/// What takes packets from the regular lookup by the change: a binding that comes, and a carve-out that goes.
+fn taking<'a>(difference: &Difference<'a>) -> Vec<&'a Binding> {
+    let come = come(difference).into_iter().filter(|binding| binding.outcome != Outcome::Pass);
+    let gone = difference.removed.iter().copied().chain(difference.changed.iter().map(|change| change.before));
+    come.chain(gone.filter(|binding| binding.outcome == Outcome::Pass)).collect()
 }
 
 /// The bindings that come, in order.
@@ -187,31 +194,23 @@ fn size(old: &Policy, new: &Policy, catches: &mut Vec<Catch>) {
     }
 }
 
-fn ssh(old: &Policy, new: &Policy, world: &World, catches: &mut Vec<Catch>) {
-    for &(remote, local) in &world.ssh {
-        let Some(binding) = taker(new, Protocol::Tcp, remote, local) else { continue };
-        if taker(old, Protocol::Tcp, remote, local).is_some() {
-            continue;
-        }
-        catches.push(Catch {
-            hazard: Hazard::Ssh,
-            message: format!(
-                "`{binding}` takes new connections to {local}, where your ssh session from {} came in",
-                remote.ip()
-            ),
-            help: Some(format!("carve it out: pass tcp {} {}", local.ip(), local.port())),
-        });
-    }
-}
-
 /// The binding that takes a packet away from the regular lookup, over any interface that the policy speaks of.
 fn taker(policy: &Policy, protocol: Protocol, source: SocketAddr, destination: SocketAddr) -> Option<&Binding> {
-    let over = |interface| {
-        let packet = Packet { protocol, source, destination, interface };
-        let binding = &policy.entries()[decide(policy, &packet).winner?].binding;
-        (binding.outcome != Outcome::Pass).then_some(binding)
-    };
+    let over = |interface| taker_over(policy, protocol, source, destination, interface);
     over(None).or_else(|| policy.interfaces().iter().find_map(|interface| over(Some(interface.clone()))))
+}
+
+/// The same over one interface; `None`: over one that the policy does not speak of.
+fn taker_over(
+    policy: &Policy,
+    protocol: Protocol,
+    source: SocketAddr,
+    destination: SocketAddr,
+    interface: Option<Interface>,
+) -> Option<&Binding> {
+    let packet = Packet { protocol, source, destination, interface };
+    let binding = &policy.entries()[decide(policy, &packet).winner?].binding;
+    (binding.outcome != Outcome::Pass).then_some(binding)
 }
 
 fn not_local(added: &[&Binding], world: &World) -> Vec<Catch> {
@@ -234,90 +233,6 @@ fn not_local(added: &[&Binding], world: &World) -> Vec<Catch> {
             message: format!("{prefix} is {extent} on this machine: other packets for it never reach the hook"),
             help: Some(format!("{} route add local {prefix} dev lo", world.ip)),
         });
-    }
-    catches
-}
-
-fn takeover(old: &Policy, new: &Policy, difference: &Difference<'_>, world: &World) -> Vec<Catch> {
-    // A binding that comes takes packets, and so does a carve-out that goes.
-    let added = come(difference).into_iter().filter(|binding| binding.outcome != Outcome::Pass);
-    let gone = difference.removed.iter().copied().chain(difference.changed.iter().map(|change| change.before));
-    let touched: Vec<&Binding> = added.chain(gone.filter(|binding| binding.outcome == Outcome::Pass)).collect();
-    let mut catches = Vec::new();
-    for listener in world.listeners.iter().filter(|listener| !world.registered.contains(&listener.cookie)) {
-        let taken = touched.iter().filter(|binding| touches(binding, listener)).take(TRIED).find_map(|binding| {
-            let ip = if listener.address.ip().is_unspecified() {
-                binding.destination.network()
-            } else {
-                listener.address.ip()
-            };
-            let source =
-                SocketAddr::new(binding.source.map_or_else(|| any_source(ip), |source| source.network()), 1024);
-            let destination = SocketAddr::new(ip, listener.address.port());
-            let winner = taker(new, listener.protocol, source, destination)?;
-            taker(old, listener.protocol, source, destination).is_none().then_some((winner, destination))
-        });
-        if let Some((binding, destination)) = taken {
-            catches.push(Catch {
-                hazard: Hazard::Takeover,
-                message: format!(
-                    "`{binding}` takes packets to {destination} from {}, which listens on {} {}",
-                    listener.owner, listener.protocol, listener.address
-                ),
-                help: Some("register that socket under the label first, or carve it out with `pass`".to_owned()),
-            });
-        }
-    }
-    catches
-}
-
-/// Whether some packet that the binding matches would reach the listener by the regular lookup.
-fn touches(binding: &Binding, listener: &Listener) -> bool {
-    let address = listener.address.ip();
-    let family = binding.destination.network().is_ipv6() == address.is_ipv6()
-        || (address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && listener.dual_stack);
-    binding.protocol == listener.protocol
-        && binding.ports.contains(listener.address.port())
-        && family
-        && (address.is_unspecified() || binding.destination.contains(&address))
-}
-
-fn any_source(like: IpAddr) -> IpAddr {
-    // Addresses kept for documentation: nobody's prefix but 0.0.0.0/0 and ::/0 means them.
-    match like {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
-    }
-}
-
-fn ephemeral(added: &[&Binding], world: &World) -> Vec<Catch> {
-    let Some(range) = &world.ephemeral else { return Vec::new() };
-    let mut catches = Vec::new();
-    for binding in added {
-        let eats = match binding.outcome {
-            Outcome::Pass => false,
-            Outcome::Refuse => true,
-            Outcome::Steer { .. } => binding.protocol == Protocol::Udp,
-        };
-        let overlaps = match binding.ports {
-            Ports::Every => true,
-            Ports::Range(ports) => ports.first <= *range.end() && ports.last >= *range.start(),
-        };
-        if !eats || !overlaps {
-            continue;
-        }
-        if let Some(address) = world.addresses.iter().find(|address| binding.destination.contains(*address)) {
-            catches.push(Catch {
-                hazard: Hazard::Ephemeral,
-                message: format!(
-                    "`{binding}` covers ports {}-{} of {address}, from which this machine asks its own questions: \
-                     answers (DNS for one) and ICMP errors to unconnected sockets would go to it",
-                    range.start(),
-                    range.end()
-                ),
-                help: Some("leave those ports or that address out".to_owned()),
-            });
-        }
     }
     catches
 }
@@ -345,8 +260,13 @@ mod tests {
         }
     }
 
+    fn session(whose: Whose) -> Session {
+        Session { remote: "198.51.100.9:4000".parse().unwrap(), local: "192.0.2.7:22".parse().unwrap(), whose }
+    }
+
     fn listener(protocol: Protocol, address: &str) -> Listener {
         Listener {
+            interface: None,
             protocol,
             address: address.parse().unwrap(),
             dual_stack: true,
@@ -366,8 +286,7 @@ mod tests {
 
     #[test]
     fn the_port_of_an_ssh_session_is_not_taken_unless_carved_out() {
-        let world =
-            World { ssh: vec![("198.51.100.9:4000".parse().unwrap(), "192.0.2.7:22".parse().unwrap())], ..world() };
+        let world = World { ssh: vec![session(Whose::Yours)], ..world() };
         assert_eq!(hazards(&[], &["web tcp 192.0.2.7 1-1000"], &world, false), [Hazard::Ssh]);
         assert_eq!(hazards(&[], &["web tcp 192.0.2.7 1-1000 dev eth0"], &world, false), [Hazard::Ssh]);
         assert_eq!(hazards(&[], &["web tcp 192.0.2.7 1-1000", "pass tcp 192.0.2.7 22"], &world, false), []);
@@ -377,8 +296,7 @@ mod tests {
     #[test]
     fn a_carve_out_that_goes_is_caught_like_a_binding_that_comes() {
         let all = ["web tcp 192.0.2.7 1-1000", "pass tcp 192.0.2.7 22", "pass tcp 192.0.2.7 80"];
-        let mut world =
-            World { ssh: vec![("198.51.100.9:4000".parse().unwrap(), "192.0.2.7:22".parse().unwrap())], ..world() };
+        let mut world = World { ssh: vec![session(Whose::Yours)], ..world() };
         assert_eq!(hazards(&all, &[all[0], all[2]], &world, false), [Hazard::Ssh]);
         world.listeners = vec![listener(Protocol::Tcp, "192.0.2.7:80")];
         assert_eq!(hazards(&all, &all[..2], &world, false), [Hazard::Takeover]);
@@ -435,6 +353,52 @@ mod tests {
         assert_eq!(hazards(&[], &["web udp 192.0.2.7 80"], &world, false), []);
         world.registered.insert(9);
         assert_eq!(hazards(&[], &["web tcp 192.0.2.7 80"], &world, false), []);
+    }
+
+    #[test]
+    fn a_session_that_may_be_yours_is_guarded_and_one_that_is_hidden_is_said() {
+        let perhaps = World { ssh: vec![session(Whose::Perhaps("tmux".to_owned()))], ..world() };
+        let catches = review(&policy(&[]), &policy(&["web tcp 192.0.2.7 22"]), &perhaps, false);
+        assert!(catches[0].message.ends_with("came in; it may be yours: tmux"), "{}", catches[0].message);
+
+        let connections = vec![(session(Whose::Yours).remote, session(Whose::Yours).local)];
+        let hidden = World { hidden: Some(Hidden { daemon: "sshd (pid 7)".to_owned(), connections }), ..world() };
+        let said = |lines: &[&str]| unseen(&policy(&[]), &policy(lines), &hidden);
+        assert!(said(&["web tcp 192.0.2.7 22"]).unwrap().contains("sshd (pid 7) can't be looked at"));
+        assert_eq!(said(&["web tcp 192.0.2.7 80"]), None);
+        assert_eq!(hazards(&[], &["web tcp 192.0.2.7 22"], &hidden, false), []);
+    }
+
+    #[test]
+    fn a_listener_bound_to_an_interface_loses_only_what_arrives_over_it() {
+        let mut bound = listener(Protocol::Udp, "0.0.0.0:53");
+        bound.interface = Some("eth0".parse().unwrap());
+        let world = World { listeners: vec![bound], ..world() };
+        assert_eq!(hazards(&[], &["dns udp 192.0.2.7 53 dev eth1"], &world, false), []);
+        for lines in [&["dns udp 192.0.2.7 53"][..], &["dns udp 192.0.2.7 53 dev eth0"]] {
+            let catches = review(&policy(&[]), &policy(lines), &world, false);
+            assert!(catches[0].message.ends_with("listens on udp 0.0.0.0:53 dev eth0"), "{catches:?}");
+        }
+        assert_eq!(hazards(&[], &["dns udp 192.0.2.7 53", "pass udp 192.0.2.7 53 dev eth0"], &world, false), []);
+    }
+
+    #[test]
+    fn a_carve_out_of_the_first_address_does_not_hide_a_listener_on_every_address() {
+        let world = World { listeners: vec![listener(Protocol::Tcp, "0.0.0.0:80")], ..world() };
+        let lines = ["web tcp 192.0.2.0/28 80", "pass tcp 192.0.2.0 80"];
+        let catches = review(&policy(&[]), &policy(&lines), &world, false);
+        assert!(catches.iter().any(|catch| catch.message.contains("takes packets to 192.0.2.7:80")), "{catches:?}");
+    }
+
+    #[test]
+    fn ephemeral_ports_can_be_carved_out_and_the_carve_out_is_kept() {
+        let (all, pass) = ("game udp 192.0.2.7", "pass udp 192.0.2.7 32768-60999");
+        assert_eq!(hazards(&[], &[all, pass], &world(), false), []);
+        assert_eq!(hazards(&[], &[all, "pass udp 192.0.2.7 32768-60998"], &world(), false), [Hazard::Ephemeral]);
+        assert_eq!(hazards(&[], &[all, "pass udp 192.0.2.7 32769-60999"], &world(), false), [Hazard::Ephemeral]);
+        assert_eq!(hazards(&[all, pass], &[all], &world(), false), [Hazard::Ephemeral]);
+        assert_eq!(hazards(&[all], &[all, "other udp 192.0.2.7 40000"], &world(), false), []);
+        assert_eq!(hazards(&[], &["game udp 192.0.2.7 60999-65535"], &world(), false), [Hazard::Ephemeral]);
     }
 
     #[test]

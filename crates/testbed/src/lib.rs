@@ -23,16 +23,19 @@ pub mod fault;
 mod hook;
 pub mod leftovers;
 mod rights;
+mod terminal;
 pub mod trace;
 
 pub use fault::Fault;
 pub use leftovers::Leftovers;
 pub use rights::{CapabilitySet, Rights};
+pub use terminal::Terminal;
 pub use trace::Trace;
 
 /// Runs the tests as cargo asks on the command line, and exits with the outcome.
 pub fn main(trials: Vec<Trial>) -> ! {
     rights::become_if_asked();
+    terminal::become_if_asked();
     libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }
 

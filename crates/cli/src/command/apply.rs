@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sklookup_policy::{Difference, Entry, Interface, Origin, Policy, Problem, difference};
 use sklookup_steering::safety::{Catch, Hazard};
-use sklookup_steering::{Committed, Current, Error, State};
+use sklookup_steering::{Committed, Current, Error, Review, State};
 
 use crate::args::{Apply, EditFlags, Global};
 use crate::command::check::shadows;
@@ -38,13 +38,13 @@ pub fn change(
     edit: &mut dyn FnMut(&Current<'_>) -> Result<Policy, Error>,
 ) -> Result<Answer, Failure> {
     let mut changed = None;
-    let mut caught = Vec::new();
+    let mut review = Review::default();
     let mut interfaces = Vec::new();
     let committed = state.commit(&[], &mut |current| {
         changed = None;
         let new = edit(current)?;
-        caught = state.review(current.policy, &new, replaces, &[])?;
-        let refused = caught.iter().any(|catch| !flags.allow.allow.contains(&catch.hazard));
+        review = state.review(current.policy, &new, replaces, &[])?;
+        let refused = review.catches.iter().any(|catch| !flags.allow.allow.contains(&catch.hazard));
         interfaces = first_named(&new);
         changed = Some((current.policy.clone(), new.clone()));
         if refused || flags.dry_run {
@@ -54,7 +54,7 @@ pub fn change(
         Ok(new)
     });
     let (refusals, allowed): (Vec<Catch>, Vec<Catch>) =
-        caught.into_iter().partition(|catch| !flags.allow.allow.contains(&catch.hazard));
+        review.catches.into_iter().partition(|catch| !flags.allow.allow.contains(&catch.hazard));
     if !refusals.is_empty() {
         return Err(Failure { exit: NO, said: refuse(&refusals) });
     }
@@ -71,7 +71,8 @@ pub fn change(
         None => Vec::new(),
     };
     Ok(report(global, &difference(&old, &new), new.len(), committed, &without)
-        .saying(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message)))))
+        .saying(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message))))
+        .saying(review.unseen.map(|unseen| Said::new(format!("not seen: {unseen}")))))
 }
 
 /// Where each interface of a policy is named first.

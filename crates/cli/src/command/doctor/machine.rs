@@ -195,7 +195,7 @@ fn routes(state: &State, policy: &Policy) -> Vec<Check> {
     const WHAT: &str = "local routes";
     // As if all of it were to be applied now.
     let catches = match state.review(&Policy::default(), policy, false, &[]) {
-        Ok(catches) => catches,
+        Ok(review) => review.catches,
         Err(error) => return vec![Check::new(WHAT, Verdict::Unseen, error.to_string())],
     };
     let missing: Vec<Check> = catches

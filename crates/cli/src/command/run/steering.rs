@@ -7,7 +7,7 @@ use sklookup_kernel::interface;
 use sklookup_policy::Policy;
 use sklookup_steering::find::Found;
 use sklookup_steering::safety::Catch;
-use sklookup_steering::{Current, Error, Placement, Presence, State};
+use sklookup_steering::{Current, Error, Placement, Presence, Review, State};
 
 use crate::args::Allow;
 use crate::command::apply::refuse;
@@ -37,25 +37,26 @@ impl<'a> Steering<'a> {
     /// # Errors
     /// Everything that stands against it. What a catch would have refused and was allowed is answered, to be said.
     pub fn prove(&self, allow: &Allow) -> Result<Vec<Said>, Failure> {
-        let mut caught = Vec::new();
+        let mut review = Review::default();
         let label = Placement { label: self.asked.label.clone(), members: Vec::new() };
         let proved = self.state.commit(&[label], &mut |current| {
             let new = self.with_ours(current)?;
             self.interfaces(&new)?;
-            caught = self.state.review(current.policy, &new, false, &[])?;
-            if caught.iter().any(|catch| !allow.allow.contains(&catch.hazard)) {
+            review = self.state.review(current.policy, &new, false, &[])?;
+            if review.catches.iter().any(|catch| !allow.allow.contains(&catch.hazard)) {
                 // The words are chosen below.
                 return Err(Error::Refused(String::new()));
             }
             Ok(current.policy.clone())
         });
         let (allowed, refusals): (Vec<Catch>, Vec<Catch>) =
-            caught.into_iter().partition(|catch| allow.allow.contains(&catch.hazard));
+            review.catches.into_iter().partition(|catch| allow.allow.contains(&catch.hazard));
         if !refusals.is_empty() {
             return Err(Failure { exit: COULD_NOT, said: refuse(&refusals) });
         }
         proved?;
-        Ok(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message))).collect())
+        let unseen = review.unseen.into_iter().map(|unseen| Said::new(format!("not seen: {unseen}")));
+        Ok(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message))).chain(unseen).collect())
     }
 
     /// Puts the bindings into effect, with the sockets in their label before the first packet comes. Once.
