@@ -69,6 +69,7 @@ fn stress(sandbox: &Sandbox) {
 
 /// A client of the steered address, and of one that no policy knows.
 fn steered(log: &Log, random: &mut Rng, until: Instant) {
+    step_back();
     while Instant::now() < until {
         let (by, span) = Span::of(|| answer(&format!("127.90.{}.{}:80", random.u8(..), random.u8(1..255))));
         log.saw(span, Seen::Steered(by));
@@ -78,10 +79,16 @@ fn steered(log: &Log, random: &mut Rng, until: Instant) {
 
 /// A client of the refused address.
 fn refused(log: &Log, random: &mut Rng, until: Instant) {
+    step_back();
     while Instant::now() < until {
         let (by, span) = Span::of(|| answer(&format!("127.91.{}.{}:80", random.u8(..), random.u8(1..255))));
         log.saw(span, Seen::Refused(by));
     }
+}
+
+/// Clients never pause, so on a small machine they leave little to the commands; a nice value belongs to the thread.
+fn step_back() {
+    rustix::process::nice(10).unwrap();
 }
 
 /// When all is quiet: everything has its socket, nothing is left over, and what is applied is seen.

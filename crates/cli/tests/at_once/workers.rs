@@ -133,7 +133,7 @@ impl Worker<'_> {
     fn own_affairs(&mut self) {
         let worker = self.number;
         let binding = self.random.usize(..BINDINGS);
-        match self.random.u8(..8) {
+        match self.random.u8(..9) {
             0 | 1 => self.bind(binding),
             2 => self.unbind(binding),
             3 => {
@@ -142,6 +142,9 @@ impl Worker<'_> {
             4 => self.unregister(),
             5 => self.look(),
             6 if self.random.bool() => self.serve(),
+            7 => {
+                self.write(&["upgrade"], &[]);
+            }
             _ => {
                 let (by, span) = Span::of(|| answer(&address(worker, binding)));
                 self.log.saw(span, Seen::Answer { worker, binding, by });
