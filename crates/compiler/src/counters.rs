@@ -6,13 +6,18 @@
 
 use sklookup_bpf::{MapSpec, MapType};
 
+/// How many hits stand in one value of the per-CPU array of a large policy: 4 KiB. The kernel allocates each value on each
+/// CPU apart, which for a value a binding takes most of the time of a load. Up to so many bindings, and so wherever the
+/// program is branches, each has a value of its own, which costs the program three instructions less.
+pub(crate) const PAGE: u32 = 512;
+
 /// What the hits of one program may cost, in bytes. At a million bindings and 128 CPUs, per-CPU counters would be 1 GB.
 pub(crate) const MAX_HITS_BYTES: u64 = 64 << 20;
 
 /// How hits are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HitsLayout {
-    /// PERCPU_ARRAY of one u64 per binding. [`Counters::decode`] wants the sums over all CPUs.
+    /// PERCPU_ARRAY of one u64 per binding, one or more to a value. [`Counters::decode`] wants the sums over all CPUs.
     PerCpu,
     /// The one value of an ARRAY: so many shards, each with one u64 per binding; CPUs share shards.
     Shards(u32),
@@ -101,7 +106,10 @@ impl Counters {
     pub(crate) fn hits_map(&self) -> MapSpec {
         let bindings = self.room();
         match self.hits {
-            HitsLayout::PerCpu => MapSpec::new("hits", MapType::PercpuArray, 4, 8, bindings),
+            HitsLayout::PerCpu => {
+                let each = self.hits_in_a_value();
+                MapSpec::new("hits", MapType::PercpuArray, 4, 8 * each, bindings.div_ceil(each))
+            }
             HitsLayout::Shards(shards) => MapSpec::new("hits", MapType::Array, 4, 8 * shards * bindings, 1),
         }
     }
@@ -109,6 +117,11 @@ impl Counters {
     /// The map of faults.
     pub(crate) fn faults_map(&self) -> MapSpec {
         MapSpec::new("faults", MapType::Array, 4, 8 * FAULTS as u32 * self.room(), 1)
+    }
+
+    /// How many bindings count in one value, where CPUs count apart: 1 or [`PAGE`].
+    pub(crate) fn hits_in_a_value(&self) -> u32 {
+        if self.room() > PAGE { PAGE } else { 1 }
     }
 
     fn room(&self) -> u32 {
@@ -129,6 +142,14 @@ mod tests {
         assert_eq!(Counters::new(1_000_000, 128).hits, HitsLayout::Shards(8));
         assert_eq!(Counters::new(1_000_000, 8).hits, HitsLayout::Shards(8));
         assert_eq!(Counters::new(1_000_000, 128).hits_map().value_size, 64_000_000);
+    }
+
+    #[test]
+    fn many_counters_share_the_values_of_a_map() {
+        let hits = |bindings| Counters::new(bindings, 4).hits_map();
+        assert_eq!((hits(512).max_entries, hits(512).value_size), (512, 8));
+        assert_eq!((hits(513).max_entries, hits(513).value_size), (2, 4096));
+        assert_eq!((hits(1_000_000).max_entries, hits(1_000_000).value_size), (1954, 4096));
     }
 
     #[test]

@@ -17,8 +17,11 @@ use crate::bpffs::{self, ObjectKind};
 use crate::error::{Error, NOT_SUPPORTED, Result, errno_of};
 use crate::sys::{self, Access, attr};
 
-/// Most entries moved by one batch call: 4096 eight-byte counters of 128 CPUs are 4 MiB.
+/// Most maps put into a map of maps by one call.
 const BATCH: usize = 4096;
+
+/// Most bytes of counters that one batch call copies: what a command holds of them at a time.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Map types with a value for each CPU under a key: PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH, PERCPU_CGROUP_STORAGE.
 const PER_CPU: [u32; 4] = [5, 6, 10, 21];
@@ -188,18 +191,21 @@ impl Map {
         Ok(next)
     }
 
-    /// The first `count` counters of a per-CPU array of 8-byte values, each the sum over all CPUs.
+    /// The first `count` counters of a per-CPU array, each the sum over all CPUs. A counter has 8 bytes; a value is one,
+    /// or several one after the other.
     ///
     /// They are read while programs count: each is a value it had during the call, the whole is not one moment.
     ///
     /// # Errors
-    /// EINVAL if the map is something else or has fewer entries.
+    /// EINVAL if the map is something else or has fewer counters.
     #[doc(alias = "BPF_MAP_LOOKUP_BATCH")]
     pub fn values_percpu(&self, count: u32) -> Result<Vec<u64>> {
         let call = "BPF_MAP_LOOKUP_BATCH";
         self.expect(call, self.info.is(MapType::PercpuArray), "a per-CPU array")?;
-        self.expect(call, self.info.value_size == 8, "a map of 8-byte counters")?;
-        self.expect(call, self.info.max_entries >= count, "as long as was asked for")?;
+        let size = self.info.value_size;
+        self.expect(call, size > 0 && size.is_multiple_of(8), "a map of 8-byte counters")?;
+        let counters = u64::from(size / 8) * u64::from(self.info.max_entries);
+        self.expect(call, counters >= u64::from(count), "as long as was asked for")?;
         let cpus = possible_cpus()? as usize;
         match self.counters_batched(count, cpus) {
             Err(error) if is_no_batch(error.errno()) => self.counters_one_by_one(count, cpus),
@@ -309,22 +315,25 @@ impl Map {
         self.expect(call, self.info.is(MapType::Array) && self.info.max_entries == 1, "a one-element array")
     }
 
-    /// Precondition: a per-CPU array of 8-byte values.
+    /// Precondition: a per-CPU array whose values are counters of 8 bytes.
     fn counters_batched(&self, count: u32, cpus: usize) -> Result<Vec<u64>> {
+        let each = self.info.value_size as usize / 8;
         let mut sums = vec![0; count as usize];
+        let entries = sums.len().div_ceil(each);
+        let chunk = (BATCH_BYTES / (each * cpus * 8)).clamp(1, entries.max(1));
+        let mut keys = vec![0u32; chunk];
+        let mut values = vec![0u64; chunk * each * cpus];
         let mut after = None;
         let mut read = 0;
-        while read < sums.len() {
-            let chunk = BATCH.min(sums.len() - read);
-            let mut keys = vec![0u32; chunk];
-            let mut values = vec![0u64; chunk * cpus];
-            // SAFETY: a per-CPU array has 4-byte keys; there is room for `chunk` values of 8 bytes a possible CPU.
-            let (got, end) = unsafe { sys::map_lookup_batch(self.as_fd(), &mut after, &mut keys, &mut values) }
-                .map_err(|f| f.on(&self.known_as))?;
-            for (key, of_cpus) in keys.iter().zip(values.chunks_exact(cpus)).take(got) {
-                if let Some(sum) = sums.get_mut(*key as usize) {
-                    *sum = total(of_cpus);
-                }
+        while read < entries {
+            let chunk = chunk.min(entries - read);
+            // SAFETY: a per-CPU array has 4-byte keys; there is room for `chunk` values of `8 * each` bytes a possible
+            // CPU.
+            let (got, end) =
+                unsafe { sys::map_lookup_batch(self.as_fd(), &mut after, &mut keys[..chunk], &mut values) }
+                    .map_err(|f| f.on(&self.known_as))?;
+            for (key, of_cpus) in keys.iter().zip(values.chunks_exact(each * cpus)).take(got) {
+                add_counters(&mut sums, *key as usize * each, of_cpus, each);
             }
             read += got;
             if end || got == 0 {
@@ -334,17 +343,18 @@ impl Map {
         Ok(sums)
     }
 
-    /// Precondition: a per-CPU array of 8-byte values.
+    /// Precondition: a per-CPU array whose values are counters of 8 bytes.
     fn counters_one_by_one(&self, count: u32, cpus: usize) -> Result<Vec<u64>> {
-        let mut values = vec![0u64; cpus];
-        (0..count)
-            .map(|key| {
-                // SAFETY: a per-CPU array has 4-byte keys; there is room for 8 bytes a possible CPU.
-                unsafe { sys::map_lookup(self.as_fd(), &key.to_ne_bytes(), values.as_mut_bytes(), 0) }
-                    .map_err(|f| f.on(&self.known_as))?;
-                Ok(total(&values))
-            })
-            .collect()
+        let each = self.info.value_size as usize / 8;
+        let mut sums = vec![0; count as usize];
+        let mut values = vec![0u64; each * cpus];
+        for key in 0..count.div_ceil(each as u32) {
+            // SAFETY: a per-CPU array has 4-byte keys; there is room for `8 * each` bytes a possible CPU.
+            unsafe { sys::map_lookup(self.as_fd(), &key.to_ne_bytes(), values.as_mut_bytes(), 0) }
+                .map_err(|f| f.on(&self.known_as))?;
+            add_counters(&mut sums, key as usize * each, &values, each);
+        }
+        Ok(sums)
     }
 
     /// Precondition: an array of maps.
@@ -545,9 +555,16 @@ fn is_no_batch(errno: Errno) -> bool {
     errno == NOT_SUPPORTED || errno == Errno::INVAL
 }
 
-/// The sum of a counter over CPUs. It wraps as each of them does: 64 bits at 100 million a second last 5,800 years.
-fn total(of_cpus: &[u64]) -> u64 {
-    of_cpus.iter().copied().fold(0, u64::wrapping_add)
+/// Adds the `each` counters of a value, one CPU's after the other's, to the sums from `first` on.
+///
+/// They wrap as each of them does: 64 bits at 100 million a second last 5,800 years.
+fn add_counters(sums: &mut [u64], first: usize, of_cpus: &[u64], each: usize) {
+    let Some(sums) = sums.get_mut(first..) else { return };
+    for of_cpu in of_cpus.chunks_exact(each) {
+        for (sum, count) in sums.iter_mut().zip(of_cpu) {
+            *sum = sum.wrapping_add(*count);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -220,10 +220,10 @@ fn not_local(added: &[&Binding], world: &World) -> Vec<Catch> {
     for binding in added {
         let prefix = binding.destination;
         // Every address means every address of this machine: those are local by definition.
-        if prefix.prefix_len() == 0 || binding.outcome == Outcome::Pass || !seen.insert(prefix) {
+        if prefix.prefix_len() == 0 || binding.outcome == Outcome::Pass || local.covers(&prefix) {
             continue;
         }
-        if local.covers(&prefix) {
+        if !seen.insert(prefix) {
             continue;
         }
         let part = world.local.iter().any(|net| prefix.contains(net));

@@ -38,7 +38,7 @@ pub(crate) fn emit(policy: &Policy, domains: &[Domain], counters: &Counters) -> 
     if policy.labels().len() > MAX_LABELS {
         return too_much(format!("{} labels, at most {MAX_LABELS} fit", policy.labels().len()));
     }
-    if counters.hits != HitsLayout::PerCpu {
+    if counters.hits != HitsLayout::PerCpu || counters.hits_in_a_value() > 1 {
         return too_much(format!("{} bindings are too many to count on each CPU apart", counters.bindings));
     }
     let mut b = Builder::new();

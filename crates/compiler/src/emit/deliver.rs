@@ -25,6 +25,8 @@ mod stack {
     /// u32: number of the binding. Not at a multiple of 8, where the verifier would follow the constant and check
     /// everything after it once for each binding.
     pub(super) const BINDING: i16 = -12;
+    /// u32: which value of the map of hits has the binding's, where a value has several.
+    pub(super) const VALUE: i16 = -16;
     /// u64: verdict when no socket is selected.
     pub(super) const VERDICT: i16 = -24;
     /// u64: the first error of `bpf_sk_assign`, or 0.
@@ -58,10 +60,23 @@ pub(crate) fn count_hit(b: &mut Builder, counters: &Counters) {
     b.store(Size::B4, Reg::R10, stack::BINDING, BINDING);
     match counters.hits {
         HitsLayout::PerCpu => {
+            let each = counters.hits_in_a_value();
+            let key = if each == 1 { stack::BINDING } else { stack::VALUE };
+            if each > 1 {
+                b.mov(Reg::R1, BINDING);
+                b.alu(AluOp::Rsh, Reg::R1, each.ilog2() as i32);
+                b.store(Size::B4, Reg::R10, key, Reg::R1);
+            }
             b.map(Reg::R1, HITS_MAP);
-            stack_address(b, Reg::R2, stack::BINDING);
+            stack_address(b, Reg::R2, key);
             b.call(helper::MAP_LOOKUP_ELEM);
             b.branch(Cond::Eq, Reg::R0, 0, counted);
+            if each > 1 {
+                b.mov(Reg::R1, BINDING);
+                b.alu(AluOp::And, Reg::R1, each as i32 - 1);
+                b.alu(AluOp::Lsh, Reg::R1, 3);
+                b.alu(AluOp::Add, Reg::R0, Reg::R1);
+            }
             // Not atomic: the hook runs in softirq, and only a lookup asked for by a process can be interrupted here.
             b.load(Size::B8, Reg::R1, Reg::R0, 0);
             b.alu(AluOp::Add, Reg::R1, 1);

@@ -2,10 +2,10 @@
 
 use std::os::fd::AsFd;
 
-use sklookup_compiler::{Counts, HitsLayout, Options, Strategy};
+use sklookup_compiler::{Counts, HitsLayout, MapRole, Options, Strategy};
 use sklookup_kernel::sock_diag::{Lookup, SockDiag};
 use sklookup_kernel::{Link, Sandbox, Verdict};
-use sklookup_policy::{Outcome, Packet, Policy, Protocol, WhenEmpty, decide};
+use sklookup_policy::{Origin, Outcome, Packet, Policy, Protocol, WhenEmpty, decide, parse_binding};
 
 use crate::live::{Live, Service};
 use crate::random::{Pool, Random};
@@ -56,6 +56,25 @@ pub fn random_packets_with_shards(strategy: Strategy) {
         let options = Options { cpus: 1 << 20, ..options(strategy, &policy) };
         let live = load(&policy, options, &services).expect("a table holds every policy");
         assert!(matches!(live.compiled.counters.hits, HitsLayout::Shards(_)));
+        compare(&mut random, &pool, &policy, &live, seed);
+    }
+}
+
+/// With so many bindings that several count in one value of the map: those of the pool are in the second and the third.
+pub fn random_packets_with_pages(strategy: Strategy) {
+    let seed = Random::seed();
+    eprintln!("{strategy}, pages: seed {seed:#x}");
+    let services: Vec<Service> = (0..4).map(|_| Service::new()).collect();
+    let mut random = Random::new(seed);
+    let filler: Vec<String> = (0..1000u32).map(|n| format!("pass tcp 1.2.{}.{} 80", n >> 8, n & 255)).collect();
+    let origin = Origin::Command("filler".into());
+    let filler: Vec<_> = filler.iter().flat_map(|line| parse_binding(line, origin.clone()).unwrap()).collect();
+    for _ in 0..8 {
+        let pool = Pool::new(&mut random, &[]);
+        let policy = pool.policy(&mut random, SIZE).with(filler.clone()).unwrap();
+        let live = load(&policy, options(strategy, &policy), &services).expect("a table holds every policy");
+        let (_, hits) = &live.compiled.maps.iter().find(|(role, _)| *role == MapRole::Hits).expect("it counts");
+        assert_eq!(hits.value_size, 4096);
         compare(&mut random, &pool, &policy, &live, seed);
     }
 }

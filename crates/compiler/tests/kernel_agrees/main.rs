@@ -31,6 +31,7 @@ fn main() {
             add("an_empty_policy_passes_everything", deliver::empty_policy);
             add("counters_shared_by_cpus_count_the_same", agree::random_packets_with_shards);
             if strategy == Strategy::Hash {
+                add("counters_that_share_a_value_count_the_same", agree::random_packets_with_pages);
                 add("every_prefix_length_with_every_condition_is_loaded", extremes::every_length);
                 add("lists_as_long_as_they_get_are_searched", extremes::long_lists);
                 add("ten_thousand_bindings_and_labels", extremes::many);

@@ -16,7 +16,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         kernel_trial("maps::a_table_holds_what_it_was_made_with_and_is_frozen", table_is_frozen),
         kernel_trial("maps::a_table_of_64_mib_is_filled_in_one_call", big_table),
         kernel_trial("maps::contents_of_another_length_are_refused", wrong_contents),
-        kernel_trial("maps::counters_are_summed_over_cpus_beyond_one_batch", counters),
+        kernel_trial("maps::counters_are_summed_over_cpus", counters),
+        kernel_trial("maps::several_counters_in_a_value_are_summed_apart_beyond_one_batch", counters_in_pages),
         kernel_trial("maps::counters_are_read_from_per_cpu_arrays_only", counters_of_other_maps),
         kernel_trial("maps::names_are_cleaned_for_the_kernel", names),
         kernel_trial("maps::a_socket_is_in_its_slot_until_it_closes", sockets_come_and_go),
@@ -59,9 +60,33 @@ fn wrong_contents(_: &Sandbox) {
 }
 
 fn counters(_: &Sandbox) {
-    // More than the 4096 of one batch call.
     const COUNTERS: u32 = 5000;
     let map = Map::create(&MapSpec::new("counters", MapType::PercpuArray, 4, 8, COUNTERS)).unwrap();
+    let cpus = count_on_every_cpu(&map, 4999);
+    let values = map.values_percpu(COUNTERS).unwrap();
+    assert_eq!(values.len(), 5000);
+    assert_eq!((values[3], values[4999]), (10 * cpus, cpus));
+    assert_eq!(values.iter().sum::<u64>(), 11 * cpus);
+    // Fewer than there are.
+    assert_eq!(map.values_percpu(4).unwrap(), [0, 0, 0, 10 * cpus]);
+    assert_eq!(map.values_percpu(0).unwrap(), []);
+    assert_eq!(map.values_percpu(5001).unwrap_err().errno(), Errno::INVAL);
+}
+
+fn counters_in_pages(_: &Sandbox) {
+    // More than the 4 MiB of one batch call, whose first counters are those that the program counts.
+    const PAGES: u32 = 1200;
+    let map = Map::create(&MapSpec::new("pages", MapType::PercpuArray, 4, 4096, PAGES)).unwrap();
+    let cpus = count_on_every_cpu(&map, 1199);
+    let values = map.values_percpu(PAGES * 512).unwrap();
+    assert_eq!((values[3 * 512], values[1199 * 512]), (10 * cpus, cpus));
+    assert_eq!(values.iter().sum::<u64>(), 11 * cpus);
+    assert_eq!(map.values_percpu(3 * 512 + 1).unwrap().last(), Some(&(10 * cpus)));
+    assert_eq!(map.values_percpu(PAGES * 512 + 1).unwrap_err().errno(), Errno::INVAL);
+}
+
+/// Counts ten packets to port 3 and one to another, in the first counter of these values; returns on how many CPUs.
+fn count_on_every_cpu(map: &Map, port: u16) -> u64 {
     let program = Program::load(&count_by_port(), &[map.as_fd()]).unwrap();
     let mut cpus = 0;
     let allowed = sched_getaffinity(None).unwrap();
@@ -70,23 +95,16 @@ fn counters(_: &Sandbox) {
         one.set(cpu);
         sched_setaffinity(None, &one).unwrap();
         program.test_run(&to_port(3), 10).unwrap();
-        program.test_run(&to_port(4999), 1).unwrap();
+        program.test_run(&to_port(port), 1).unwrap();
         cpus += 1;
     }
-    let values = map.values_percpu(COUNTERS).unwrap();
-    assert_eq!(values.len(), 5000);
-    assert_eq!((values[3], values[4999]), (10 * cpus, cpus));
-    assert_eq!(values.iter().sum::<u64>(), 11 * cpus);
-    // Fewer than there are, in the middle of a batch too.
-    assert_eq!(map.values_percpu(4).unwrap(), [0, 0, 0, 10 * cpus]);
-    assert_eq!(map.values_percpu(0).unwrap(), []);
-    assert_eq!(map.values_percpu(5001).unwrap_err().errno(), Errno::INVAL);
+    cpus
 }
 
 fn counters_of_other_maps(_: &Sandbox) {
     let array = Map::create(&MapSpec::new("array", MapType::Array, 4, 8, 1)).unwrap();
-    let wide = Map::create(&MapSpec::new("wide", MapType::PercpuArray, 4, 16, 1)).unwrap();
-    for map in [array, wide] {
+    let odd = Map::create(&MapSpec::new("odd", MapType::PercpuArray, 4, 12, 1)).unwrap();
+    for map in [array, odd] {
         assert_eq!(map.values_percpu(1).unwrap_err().errno(), Errno::INVAL, "{map:?}");
     }
 }
