@@ -275,7 +275,9 @@ impl Writer<'_> {
         rescued: Option<&Rescued>,
     ) -> Result<Attempt, Stop> {
         let state = self.state;
-        let Some(base) = state.generation()? else {
+        let base = state.generation()?;
+        state.undisturbed()?;
+        let Some(base) = base else {
             if self.occasion == Occasion::Upgrade {
                 return Err(Error::NotLoaded { netns: state.netns.describe().to_owned() }.into());
             }

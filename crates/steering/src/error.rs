@@ -145,7 +145,10 @@ impl Error {
                  run sklookup outside with --netns",
                 path.display()
             ),
-            Error::Untrusted { .. } => "remove it as its owner, or name another bpffs with --bpffs".to_owned(),
+            Error::Untrusted { .. } => {
+                "have its owner remove it, or give it mode 0711 if that is all; or name another bpffs with --bpffs"
+                    .to_owned()
+            }
             Error::NotOwner { owner: 0, .. } => "run this as root: sudo".to_owned(),
             Error::NotOwner { owner, .. } => {
                 format!("run this as user {owner}, or keep a state of your own with --bpffs")

@@ -24,6 +24,7 @@ pub mod safety;
 mod state;
 pub mod status;
 mod sweep;
+mod trust;
 mod wait;
 
 pub use commit::{Committed, Current, EditFn};

@@ -18,12 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sklookup_kernel::bpffs::{self, Kind};
+use sklookup_kernel::bpffs;
 use sklookup_kernel::{Errno, Link, Map, Netns, Program, Sockmap, effective_uid};
 use sklookup_policy::Label;
 
 use crate::error::Error;
 use crate::record::{Record, RecordError};
+use crate::trust;
 use crate::wait::Deadline;
 
 /// Mode of every directory: who does not own the state can neither list nor lock it, but can open what is granted.
@@ -86,7 +87,7 @@ impl State {
     /// The state of `netns` under the bpffs mounted at `bpffs`. Nothing is made.
     ///
     /// # Errors
-    /// [`Error::NoBpffs`], or [`Error::Untrusted`] for a mount that belongs to another user.
+    /// [`Error::NoBpffs`], or [`Error::Untrusted`] for a mount whose names another user could exchange.
     pub fn new(bpffs: &Path, netns: Netns) -> Result<State, Error> {
         match bpffs::is_bpffs(bpffs) {
             Ok(true) => {}
@@ -94,11 +95,7 @@ impl State {
             Err(error) if error.errno() == Errno::NOENT => return Err(Error::NoBpffs { path: bpffs.to_owned() }),
             Err(error) => return Err(error.into()),
         }
-        let owner = bpffs::status(bpffs)?.uid;
-        if owner != 0 && owner != effective_uid() {
-            // Whoever owns the root of the mount could put another directory in the place of ours at any moment.
-            return Err(Error::Untrusted { path: bpffs.to_owned(), why: format!("a bpffs owned by user {owner}") });
-        }
+        trust::mount(bpffs)?;
         let root = bpffs.join("sklookup");
         let dir = root.join(netns.inode().to_string());
         Ok(State { netns, root, dir, parents: Mutex::default() })
@@ -182,7 +179,7 @@ impl State {
 
     /// Asks the link which generation it runs.
     pub(crate) fn live(&self) -> Result<Option<Live>, Error> {
-        if !self.trusted(&self.root)? || !self.trusted(&self.dir)? {
+        if !trust::directory(&self.root)? || !trust::directory(&self.dir)? {
             return Ok(None);
         }
         match Link::open(&self.dir.join(names::LINK)) {
@@ -218,28 +215,6 @@ impl State {
         self.dir.join(format!("{}{id}", names::GENERATION))
     }
 
-    /// Whether a directory is there and nobody but its owner, root or us, can put anything into it.
-    ///
-    /// A bpffs that was mounted without options lets any user make names in it.
-    fn trusted(&self, dir: &Path) -> Result<bool, Error> {
-        let stat = match bpffs::status(dir) {
-            Ok(stat) => stat,
-            Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let untrusted = |why: String| Err(Error::Untrusted { path: dir.to_owned(), why });
-        if stat.kind != Kind::Directory {
-            return untrusted("not a directory, and not made by sklookup".to_owned());
-        }
-        if stat.uid != 0 && stat.uid != effective_uid() {
-            return untrusted(format!("owned by user {}, who could change what is in effect", stat.uid));
-        }
-        if stat.mode & 0o022 != 0 {
-            return untrusted(format!("mode {:04o}: others may write to it", stat.mode & 0o7777));
-        }
-        Ok(true)
-    }
-
     /// Makes the directories of the state, or makes sure that those there are ours to write.
     pub(crate) fn make(&self) -> Result<(), Error> {
         for dir in [&self.root, &self.dir] {
@@ -249,7 +224,7 @@ impl State {
                 Err(error) if matches!(error.errno(), Errno::EXIST | Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
             }
-            self.trusted(dir)?;
+            trust::directory(dir)?;
             let stat = match bpffs::status(dir) {
                 Ok(stat) => stat,
                 Err(error) if error.errno() == Errno::NOENT => continue,

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::lock::{self, Attempt};
 use crate::registration::occupied;
 use crate::state::{State, generation_id, names};
+use crate::trust;
 
 impl State {
     /// Sweeps this state and those of namespaces that are no more. What fails is left for the next command.
@@ -30,6 +31,9 @@ impl State {
 
     fn sweep_own(&self) -> Result<(), Error> {
         for name in names_in(&self.dir)? {
+            if !trust::is_ours(&self.dir.join(&name)) {
+                continue;
+            }
             if name.starts_with(names::RUN) {
                 remove_presence(&self.dir.join(&name))?;
             }
@@ -142,6 +146,9 @@ fn clear_dead(dir: &Path) -> Result<(), Error> {
 fn clear(dir: &Path) -> Result<(), Error> {
     for name in names_in(dir)? {
         let path = dir.join(&name);
+        if !trust::is_ours(&path) {
+            continue;
+        }
         if name.starts_with(names::RUN) {
             // Whether its `run` lives or not, nothing here belongs to it any more. One that is about to begin looks again.
             gone(bpffs::rmdir(&path))?;

@@ -6,9 +6,9 @@ use sklookup_kernel::bpffs::{Kind, Status, is_bpffs, status};
 use sklookup_kernel::caps::{Cap, Caps, in_initial_user_namespace};
 use sklookup_kernel::{Errno, effective_uid};
 use sklookup_policy::Policy;
-use sklookup_steering::State;
 use sklookup_steering::safety::Hazard;
 use sklookup_steering::status::{Status as Steered, Steering};
+use sklookup_steering::{Error, State};
 
 use super::{Check, Verdict};
 use crate::args::DEFAULT_BPFFS;
@@ -158,6 +158,10 @@ pub(super) fn state(state: &State) -> Vec<Check> {
     match state.status() {
         Ok(status) => {
             let mut checks = vec![programs(&status), applied(&status)];
+            // Who may not list the state can't change it either, and has been told so.
+            if let Err(error @ Error::Untrusted { .. }) = state.undisturbed() {
+                checks.push(Check { mend: error.help(), ..Check::new(APPLIED, Verdict::Broken, error.to_string()) });
+            }
             if let Some(in_effect) = status.in_effect() {
                 checks.extend(routes(state, &in_effect.record.policy));
             }
