@@ -1,7 +1,7 @@
 //! What every command starts from: the namespace, the state, the policy file.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, stderr};
 use std::path::Path;
 
 use sklookup_kernel::{Errno, Netns, bpffs};
@@ -36,7 +36,10 @@ pub fn state(global: &Global) -> Result<State, Failure> {
     let mountable = path == Path::new(DEFAULT_BPFFS);
     if mountable && matches!(bpffs::is_bpffs(path), Ok(false)) {
         match bpffs::mount(path) {
-            Ok(()) => eprintln!("sklookup: mounted a bpf file system at {}", path.display()),
+            Ok(()) => {
+                // Talk that nobody hears is no failure.
+                let _ = Said::new(format!("mounted a bpf file system at {}", path.display())).print(&mut stderr());
+            }
             Err(error) if error.errno() == Errno::PERM => {
                 return Err(Failure::new(Said::with_help(
                     format!("{}: no bpf file system is mounted there, and mounting one needs root", path.display()),

@@ -20,6 +20,22 @@ pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
+/// A JSON document whose strings hold none of those characters either: they are written as JSON spells them, and mean the
+/// same to whoever reads it.
+pub fn printable_json(document: &str) -> String {
+    // Outside strings a document has none of them, and inside it any character may be spelled out.
+    let mut out = String::with_capacity(document.len());
+    for c in document.chars() {
+        if c.is_control() || is_invisible(c) {
+            let mut units = [0; 2];
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// Marks of direction and joiners: a name could be made to read as another.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
@@ -34,6 +50,14 @@ mod tests {
         assert_eq!(printable("ng\u{1b}[2Jinx\r\n"), "ng\\u{1b}[2Jinx\\r\\n");
         assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(printable("grün"), "grün");
+    }
+
+    #[test]
+    fn a_document_says_the_same_with_every_character_spelled_out() {
+        let text = "a\u{1b}[2J\u{9b}2J\u{202e}\u{e0041}\u{7f}grün\n";
+        let document = printable_json(&serde_json::json!({ "name": text }).to_string());
+        assert_eq!(printable(&document), document);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&document).unwrap()["name"], text);
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     // clap answers 2 for what it can't parse and 0 for help that was asked for, as we do; `run` keeps 2 for its command.
     let command = meant();
     let exit = match u8::try_from(error.exit_code()).unwrap_or(COULD_NOT) {
-        COULD_NOT if command == "run" => command::run::FAILED,
+        COULD_NOT => output::could_not(&command),
         exit => exit,
     };
     let json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use sklookup_policy::{Origin, Problem};
 use sklookup_steering::Error;
 
-use crate::escape::printable_lines;
+use crate::command::run;
+use crate::escape::{printable_json, printable_lines};
 
 /// Done, or yes.
 pub const YES: u8 = 0;
@@ -168,7 +169,12 @@ impl From<sklookup_kernel::NetnsError> for Failure {
     }
 }
 
-/// Prints what came of a command. The exit status is the command's, or 2 if stdout took no more.
+/// What a command ends with that could not do what it was asked: `run` keeps 2 for the command that it starts.
+pub fn could_not(command: &str) -> u8 {
+    if command == "run" { run::FAILED } else { COULD_NOT }
+}
+
+/// Prints what came of a command. The exit status is the command's, or that of a failure if stdout took no more.
 pub fn finish(command: &str, json: bool, result: Result<Answer, Failure>) -> ExitCode {
     let in_effect = result.as_ref().is_ok_and(|answer| answer.in_effect);
     let (exit, text, fields, said) = match result {
@@ -199,7 +205,7 @@ pub fn finish(command: &str, json: bool, result: Result<Answer, Failure>) -> Exi
                 false => Said::new(format!("write the answer: {error}")),
             };
             let _ = said.print(&mut stderr);
-            ExitCode::from(COULD_NOT)
+            ExitCode::from(could_not(command))
         }
     }
 }
@@ -212,7 +218,7 @@ fn document(command: &str, exit: u8, fields: Map<String, Value>, said: &[Said]) 
     if ["errors", "warnings"].iter().all(|key| document.get(key).is_none()) && !said.is_empty() {
         document["warnings"] = said.iter().map(Said::json).collect();
     }
-    format!("{document}\n")
+    format!("{}\n", printable_json(&document.to_string()))
 }
 
 fn print(text: &str) -> io::Result<()> {

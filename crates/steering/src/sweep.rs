@@ -99,6 +99,8 @@ impl State {
         if !wanted(self)? {
             return Ok(false);
         }
+        // Litter of a writer that died; and a file system that takes no changes says so before anything is taken away.
+        gone(bpffs::unlink(&self.dir.join(names::NEXT)))?;
         let live = match Link::open(&self.dir.join(names::LINK)) {
             Ok(link) => {
                 let alive = link.info()?.netns_inode == self.netns.inode();
