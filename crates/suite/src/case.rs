@@ -445,6 +445,8 @@ pub enum Operation {
     AttachReuseport(String),
     /// Its reuseport group's program is taken away.
     DetachReuseport,
+    /// It sends a byte, which this socket, the other end of its connection, receives.
+    Talk(String),
 }
 
 impl fmt::Display for Version {

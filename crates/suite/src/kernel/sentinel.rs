@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{self, Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, getsockname, ipproto, recv, send,
     socket_with,
@@ -33,10 +33,8 @@ pub(super) struct Sentinel {
 impl Sentinel {
     /// From an address of one namespace to one of another, or of the same.
     pub(super) fn new(from: (&Netns, IpAddr), to: (&Netns, IpAddr)) -> Outcome<Sentinel> {
-        let open = |(netns, address): (&Netns, IpAddr)| {
-            Machine::inside(netns, || udp(SocketAddr::new(address, 0)).map_err(|errno| unbound(address, errno)))
-        };
-        let (sender, receiver) = (open(from)?, open(to)?);
+        let sender = Machine::inside(from.0, || udp((from.1, 0).into()).map_err(|errno| unbound(from.1, errno)))?;
+        let receiver = Machine::inside(to.0, || anywhere(to.1).map_err(|errno| unbound(to.1, errno)))?;
         let paired = || -> Result<(), Errno> {
             connect(&receiver, &getsockname(&sender)?)?;
             connect(&sender, &getsockname(&receiver)?)?;
@@ -65,10 +63,25 @@ impl Sentinel {
 
 /// A bound UDP socket.
 pub(super) fn udp(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let fd = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(ipproto::UDP))?;
+    let fd = unbound_udp(address.ip())?;
     bind(&fd, &address)?;
     Ok(fd)
+}
+
+/// One on an address that may be local by a route alone, to which IPv6 does not bind otherwise.
+fn anywhere(address: IpAddr) -> Result<OwnedFd, Errno> {
+    let fd = unbound_udp(address)?;
+    match address {
+        IpAddr::V4(_) => sockopt::set_ip_freebind(&fd, true)?,
+        IpAddr::V6(_) => sockopt::set_ipv6_freebind(&fd, true)?,
+    }
+    bind(&fd, &SocketAddr::new(address, 0))?;
+    Ok(fd)
+}
+
+fn unbound_udp(address: IpAddr) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(ipproto::UDP))
 }
 
 /// Why a client can't have its address.

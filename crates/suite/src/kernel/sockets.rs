@@ -1,13 +1,13 @@
 //! Sockets of a case: made as it says, and changed by its steps.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Shutdown, SocketFlags, SocketType, bind, connect, connect_unspec, ipproto, listen, shutdown,
-    socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, bind, connect, connect_unspec, ipproto,
+    listen, recv, send, shutdown, socket_with, sockopt,
 };
 use sklookup_kernel::socket_options;
 
@@ -75,6 +75,10 @@ impl Machine<'_> {
                 return Ok(socket_options::attach_reuseport(fd, self.program(program)?)?);
             }
             Operation::DetachReuseport => return Ok(socket_options::detach_reuseport(fd)?),
+            Operation::Talk(to) => {
+                let to = self.socket(to)?.fd.as_fd();
+                return talk(fd, to).map_err(|errno| Refusal::Broken(format!("a byte from {name}: {errno}")));
+            }
         };
         done.map_err(|errno| Refusal::Errno(errno.into()))
     }
@@ -166,6 +170,15 @@ fn finish(fd: &OwnedFd, setup: &Setup) -> Outcome {
         Ok(())
     };
     steps().map_err(|errno| Refusal::Errno(errno.into()))
+}
+
+/// A byte from one end of a connection to the other.
+fn talk(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    send(from, b"t", SendFlags::empty())?;
+    super::clients::wait_for(to, PollFlags::IN)?;
+    let mut byte = [0u8; 1];
+    recv(to, &mut byte, RecvFlags::empty())?;
+    if byte == *b"t" { Ok(()) } else { Err(Errno::BADMSG) }
 }
 
 /// Connects, and waits until it is: the socket itself does not block.

@@ -38,6 +38,20 @@ impl Shared {
         self.programs = programs(keys)?;
         Ok(())
     }
+
+    /// Gives a case what it names and does not define itself: programs, then the maps that these use too.
+    fn lend(&self, case: &mut Case) {
+        let lent = missing(&self.programs, &case.world.programs, &names::programs(case));
+        case.world.programs.splice(..0, lent);
+        let lent = missing(&self.maps, &case.world.maps, &names::maps(case));
+        case.world.maps.splice(..0, lent);
+    }
+}
+
+/// Those that are named and not there yet.
+fn missing<T: Clone>(all: &[(String, T)], own: &[(String, T)], named: &HashSet<String>) -> Vec<(String, T)> {
+    let is_missing = |name: &String| named.contains(name) && own.iter().all(|(known, _)| known != name);
+    all.iter().filter(|(name, _)| is_missing(name)).cloned().collect()
 }
 
 pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>) -> Read<Case> {
@@ -51,12 +65,12 @@ pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>) -> Read<Case> {
     let source = keys.text("source", "where the rule is stated")?;
     let note = keys.text("note", "a sentence")?;
     let kernel = keys.take("kernel").map(|node| version(&node)).transpose()?;
-    let world = world(&mut keys, shared)?;
+    let world = world(&mut keys)?;
     let steps = step::read(&mut keys)?;
     keys.end()?;
     let mut case = Case { name, file: path.clone(), line, source, kernel, note, world, steps };
+    shared.lend(&mut case);
     names::check(&case)?;
-    names::keep_used(&mut case);
     Ok(case)
 }
 
@@ -66,7 +80,7 @@ fn version(node: &Node) -> Read<Version> {
     plain.ok_or_else(|| node.not("kernel", "the oldest version that it holds for, such as \"5.9\""))
 }
 
-fn world(keys: &mut Keys, shared: &Shared) -> Read<World> {
+fn world(keys: &mut Keys) -> Read<World> {
     let netns =
         keys.take("netns").map(|node| node.texts("netns", "netns = [\"other\"]")).transpose()?.unwrap_or_default();
     let sysctls =
@@ -74,8 +88,7 @@ fn world(keys: &mut Keys, shared: &Shared) -> Read<World> {
     let interfaces = keys.named("interface", "interface.v0 = [\"192.0.2.1/24\"]")?;
     let interfaces = interfaces.into_iter().map(interface).collect::<Read<_>>()?;
     let local = keys.take("local").map(|node| prefixes(&node, "local")).transpose()?.unwrap_or_default();
-    let maps = with_shared(maps(keys)?, &shared.maps);
-    let programs = with_shared(programs(keys)?, &shared.programs);
+    let (maps, programs) = (maps(keys)?, programs(keys)?);
     let sockets = keys.named("socket", "socket.A = \"tcp 127.0.0.1:80\"")?;
     let sockets = bounded(sockets, "socket")?.into_iter().map(|(name, node)| {
         let socket = socket::socket(&node, &format!("socket {name}"))?;
@@ -98,14 +111,6 @@ fn links(programs: Vec<String>) -> Vec<(String, String)> {
         links.push((name, program));
     }
     links
-}
-
-/// A case's own definitions hide those of the file.
-fn with_shared<T: Clone>(own: Vec<(String, T)>, shared: &[(String, T)]) -> Vec<(String, T)> {
-    let hidden: HashSet<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
-    let mut all: Vec<_> = shared.iter().filter(|(name, _)| !hidden.contains(name.as_str())).cloned().collect();
-    all.extend(own);
-    all
 }
 
 fn maps(keys: &mut Keys) -> Read<Vec<(String, Map)>> {

@@ -234,7 +234,7 @@ fn query(node: &Node, keys: &mut Keys) -> Read<Query> {
 
 fn operation(node: &Node) -> Read<Operation> {
     const FORM: &str = "listen, bind ADDRESS, connect ADDRESS, disconnect, shutdown, shutdown-read, reuseport, \
-                        attach PROGRAM or detach";
+                        attach PROGRAM, detach or talk SOCKET";
     let text = node.text("do", FORM)?;
     let wrong =
         || Wrong::new(node.line, format!("{} is nothing to do with a socket", quote(text)), format!("write {FORM}"));
@@ -250,6 +250,7 @@ fn operation(node: &Node) -> Read<Operation> {
         ["reuseport"] => Operation::Reuseport,
         ["attach", program] => Operation::AttachReuseport(program.to_owned()),
         ["detach"] => Operation::DetachReuseport,
+        ["talk", to] => Operation::Talk(to.to_owned()),
         _ => return Err(wrong()),
     })
 }

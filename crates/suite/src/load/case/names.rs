@@ -1,4 +1,4 @@
-//! Whether everything that a case names is there, and which of the file's definitions it uses.
+//! What a case names, and whether it is there.
 
 use std::collections::HashSet;
 
@@ -50,24 +50,24 @@ pub(super) fn check(case: &Case) -> Read<()> {
     wrong.map_or(Ok(()), Err)
 }
 
-/// Drops what the file defines for all its cases and this one does not use: it would be made for nothing.
-pub(super) fn keep_used(case: &mut Case) {
-    let mut programs = HashSet::new();
-    let mut maps = HashSet::new();
+/// The programs that a case names.
+pub(super) fn programs(case: &Case) -> HashSet<String> {
+    named(case, |kind| matches!(kind, Kind::Program))
+}
+
+/// The maps that a case and its programs name.
+pub(super) fn maps(case: &Case) -> HashSet<String> {
+    named(case, |kind| matches!(kind, Kind::Map))
+}
+
+fn named(case: &Case, wanted: impl Fn(Kind) -> bool) -> HashSet<String> {
+    let mut names = HashSet::new();
     visit(case, &mut |_, kind, name| {
-        match kind {
-            Kind::Program => programs.insert(name.to_owned()),
-            Kind::Map => maps.insert(name.to_owned()),
-            _ => false,
-        };
-    });
-    case.world.programs.retain(|(name, _)| programs.contains(name));
-    for (_, program) in &case.world.programs {
-        if let Program::Text(spec) = program {
-            maps.extend(spec.maps.iter().cloned());
+        if wanted(kind) {
+            names.insert(name.to_owned());
         }
-    }
-    case.world.maps.retain(|(name, _)| maps.contains(name));
+    });
+    names
 }
 
 struct Known<'a> {
@@ -128,7 +128,7 @@ fn visit(case: &Case, see: &mut impl FnMut(u32, Kind, &str)) {
     }
     for (_, program) in &world.programs {
         match program {
-            Program::Text(_) => {}
+            Program::Text(spec) => spec.maps.iter().for_each(|name| see(case.line, Kind::Map, name)),
             Program::Policy(compiled) => {
                 compiled
                     .sockets
@@ -214,8 +214,10 @@ fn of_action(line: u32, action: &Action, see: &mut impl FnMut(u32, Kind, &str)) 
         Action::Open { socket, .. } => of_setup(line, &socket.setup, see),
         Action::Socket { name, operation, .. } => {
             see(line, Kind::Socket, name);
-            if let Operation::AttachReuseport(program) = operation {
-                see(line, Kind::Program, program);
+            match operation {
+                Operation::AttachReuseport(program) => see(line, Kind::Program, program),
+                Operation::Talk(to) => see(line, Kind::Socket, to),
+                _ => {}
             }
         }
         Action::Close(_) => {}
