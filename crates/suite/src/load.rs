@@ -9,6 +9,7 @@ mod socket;
 mod step;
 mod table;
 mod tree;
+mod world;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ const BYTES: &str = "a number, or bytes such as \"hex:00ff\", \"u32:7\" or \"be1
 const MAX_ENTRIES: u32 = 1 << 20;
 const MAX_KEY: u32 = 1 << 16;
 const MAX_VALUE: u32 = 1 << 20;
-const MAX_MEMORY: u64 = 64 << 20;
+const MAX_MEMORY: u64 = 16 << 20;
 
 pub(super) fn map(name: &str, node: Node) -> Read<Map> {
     let line = node.line;
@@ -46,7 +46,7 @@ pub(super) fn map(name: &str, node: Node) -> Read<Map> {
         return Err(Wrong::new(
             line,
             format!("map {name} is too large for a case"),
-            "make it smaller: 64 MiB and a million entries are the most",
+            "make it smaller: 16 MiB and a million entries are the most",
         ));
     }
     let mut contents = Vec::new();
