@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::builder::Code;
 use crate::encode::encode;
 use crate::insn::Insn;
+use crate::text::{ParseError, Parsed, parse};
 
 /// The type of a program, by the kernel's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +68,16 @@ impl ProgramSpec {
     /// An sk_reuseport program of this code.
     pub fn sk_reuseport(name: impl Into<String>, code: Code, maps: Vec<String>) -> ProgramSpec {
         ProgramSpec { kind: ProgramType::SkReuseport, ..ProgramSpec::sk_lookup(name, code, maps) }
+    }
+
+    /// A program written in the text form, whose maps bear the names that the text gives them.
+    ///
+    /// # Errors
+    /// Where the text is no program, with line and column.
+    pub fn from_text(name: impl Into<String>, kind: ProgramType, text: &str) -> Result<ProgramSpec, ParseError> {
+        let Parsed { insns, maps } = parse(text)?;
+        let code = Code { insns, notes: BTreeMap::new() };
+        Ok(ProgramSpec { kind, ..ProgramSpec::sk_lookup(name, code, maps) })
     }
 
     /// The instructions as bytes in the host's byte order; maps by index.

@@ -1,0 +1,17 @@
+//! The rules of the sk_lookup system, each on a namespace of its own.
+
+mod assign;
+mod bind;
+mod cost;
+mod interfaces;
+mod links;
+mod loading;
+mod maps;
+mod programs;
+mod regular;
+mod reuseport;
+mod tcp;
+mod test_run;
+mod truth_table;
+mod udp;
+mod world;

@@ -1,0 +1,19 @@
+//! What a program did that no verified program does.
+
+use sklookup_bpf::Insn;
+use thiserror::Error;
+
+/// A program broke off: it did what Linux refuses to load, or ran too long.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("slot {slot}: `{insn}` {what}")]
+pub struct Fault {
+    /// Slot of the instruction, from 0; a wide load takes two.
+    pub slot: usize,
+    /// The instruction.
+    pub insn: Insn,
+    /// What it did, as in "reads 4 bytes at offset 68 of the context".
+    pub what: String,
+}
+
+/// What an instruction did, before anyone said which.
+pub(crate) type Did<T> = Result<T, String>;

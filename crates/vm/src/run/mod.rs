@@ -1,0 +1,183 @@
+//! The reference interpreter: one instruction after the other, every access checked.
+//!
+//! Written for reading, line by line beside RFC 9669. Whatever it meets that a verified program never does ends the run
+//! with a [`Fault`].
+
+mod alu;
+mod call;
+mod memory;
+mod stack;
+
+use sklookup_bpf::{Callee, Insn, MapRef, Reg, Source, Wide};
+
+use crate::fault::{Did, Fault};
+use crate::host::Host;
+use crate::map::Map;
+use crate::program::Program;
+use crate::value::{MapNumber, Region, Value};
+use call::Frame;
+pub(crate) use call::{HELPERS, named};
+use stack::Stack;
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the program returned in R0.
+    pub value: u64,
+    /// How many instructions it ran; a wide load counts once.
+    pub instructions: u64,
+}
+
+impl Program {
+    /// Runs it with R1 pointing to the host's context, for at most `budget` instructions.
+    ///
+    /// # Errors
+    /// What no verified program does: an access outside what it may access, a register that was never written, a number
+    /// where a pointer has to be, more instructions than `budget`.
+    pub fn run(&self, host: &mut impl Host, budget: u64) -> Result<Outcome, Fault> {
+        let mut run = Run {
+            program: self,
+            host,
+            registers: [None; 11],
+            stack: Stack::new(),
+            frames: Vec::new(),
+            inner_maps: Vec::new(),
+        };
+        run.registers[1] = Some(Value::start_of(Region::Context));
+        run.registers[10] = Some(Value::start_of(Region::Stack { frame: 0 }));
+        let mut at = 0;
+        for instructions in 1..=budget {
+            match run.step(at) {
+                Ok(Next::At(next)) => at = next,
+                Ok(Next::End(value)) => return Ok(Outcome { value, instructions }),
+                Err(what) => return Err(self.fault(at, what)),
+            }
+        }
+        Err(self.fault(at, format!("is reached after {budget} instructions, and no run may take more")))
+    }
+
+    fn fault(&self, at: usize, what: String) -> Fault {
+        Fault { slot: self.slot(at), insn: self.code[at].insn, what }
+    }
+}
+
+/// Where a run goes on.
+enum Next {
+    At(usize),
+    End(u64),
+}
+
+/// A program that runs.
+struct Run<'a, H> {
+    program: &'a Program,
+    host: &'a mut H,
+    /// `None`: never written, or overwritten by a call.
+    registers: [Option<Value>; 11],
+    /// Of the program itself; subprograms have theirs in [`Run::frames`].
+    stack: Stack,
+    /// Calls that have not returned.
+    frames: Vec<Frame>,
+    /// Maps found in maps of maps, numbered after those of the program.
+    inner_maps: Vec<Map>,
+}
+
+impl<H: Host> Run<'_, H> {
+    /// Runs the instruction at `at`, an index into the program's code.
+    fn step(&mut self, at: usize) -> Did<Next> {
+        let op = &self.program.code[at];
+        match op.insn {
+            Insn::Alu { width, op, dst, src } => {
+                let operand = self.source(src)?;
+                let old = if op == sklookup_bpf::AluOp::Mov { Value::NULL } else { self.register(dst)? };
+                self.write(dst, alu::arithmetic(width, op, old, operand)?);
+            }
+            Insn::MovSigned { width, from, dst, src } => {
+                let extended = alu::sign_extend(self.number(src)?, from);
+                self.write(
+                    dst,
+                    alu::arithmetic(width, sklookup_bpf::AluOp::Mov, Value::NULL, Value::Scalar(extended))?,
+                );
+            }
+            Insn::Neg { width, dst } => {
+                let operand = Value::Scalar(self.number(dst)?);
+                self.write(dst, alu::arithmetic(width, sklookup_bpf::AluOp::Sub, Value::NULL, operand)?);
+            }
+            Insn::Swap { order, size, dst } => {
+                let swapped = alu::swap(order, size, self.number(dst)?);
+                self.write(dst, Value::Scalar(swapped));
+            }
+            Insn::Load { size, dst, base, offset } => {
+                let value = self.load(self.address(base, offset)?, size)?;
+                self.write(dst, value);
+            }
+            Insn::LoadSigned { size, dst, base, offset } => {
+                let value = match self.load(self.address(base, offset)?, size)? {
+                    Value::Scalar(value) => Value::Scalar(alu::sign_extend(value, size)),
+                    pointer => pointer,
+                };
+                self.write(dst, value);
+            }
+            Insn::Store { size, base, offset, src } => {
+                let value = self.source(src)?;
+                self.store(self.address(base, offset)?, size, value)?;
+            }
+            Insn::Atomic { size, op, base, offset, src } => self.atomic(size, op, self.address(base, offset)?, src)?,
+            Insn::LoadWide { dst, value } => {
+                let value = wide(value)?;
+                self.write(dst, value);
+            }
+            Insn::Jump { .. } | Insn::JumpLong { .. } => return Ok(Next::At(op.target)),
+            Insn::Branch { width, cond, dst, src, .. } => {
+                if alu::compare(width, cond, self.register(dst)?, self.source(src)?)? {
+                    return Ok(Next::At(op.target));
+                }
+            }
+            Insn::Call(Callee::Helper(helper)) => self.call_helper(helper)?,
+            Insn::Call(Callee::Local(_)) => return self.call_local(at, op.target),
+            Insn::Call(Callee::Kfunc { .. }) => return Err("calls a kernel function".to_owned()),
+            Insn::Exit => return self.exit(),
+        }
+        Ok(Next::At(at + 1))
+    }
+
+    fn register(&self, reg: Reg) -> Did<Value> {
+        self.registers[usize::from(reg.number())].ok_or_else(|| format!("reads {reg}, which nothing was written to"))
+    }
+
+    fn number(&self, reg: Reg) -> Did<u64> {
+        match self.register(reg)? {
+            Value::Scalar(number) => Ok(number),
+            pointer => Err(format!("calculates with {pointer} in {reg}")),
+        }
+    }
+
+    fn source(&self, source: Source) -> Did<Value> {
+        match source {
+            Source::Reg(reg) => self.register(reg),
+            Source::Imm(imm) => Ok(Value::Scalar(imm as u64)),
+        }
+    }
+
+    fn write(&mut self, reg: Reg, value: Value) {
+        self.registers[usize::from(reg.number())] = Some(value);
+    }
+
+    fn map(&self, number: MapNumber) -> &Map {
+        let number = number.0 as usize;
+        let own = self.program.maps.len();
+        if number < own { &self.program.maps[number] } else { &self.inner_maps[number - own] }
+    }
+}
+
+/// What a wide load gives; the maps it names were checked when the program was loaded.
+fn wide(value: Wide) -> Did<Value> {
+    match value {
+        Wide::Imm(number) => Ok(Value::Scalar(number)),
+        Wide::Map(MapRef::Index(index)) => Ok(Value::start_of(Region::Map(MapNumber(index)))),
+        Wide::MapValue { map: MapRef::Index(index), offset } => {
+            let region = Region::MapValue { map: MapNumber(index), place: 0 };
+            Ok(Value::Pointer(crate::value::Pointer { region, offset: i64::from(offset) }))
+        }
+        other => Err(format!("loads {other:?}")),
+    }
+}
