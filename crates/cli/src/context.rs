@@ -1,7 +1,7 @@
 //! What every command starts from: the namespace, the state, the policy file.
 
 use std::fs::File;
-use std::io::{Read, stderr};
+use std::io::Read;
 use std::path::Path;
 
 use sklookup_kernel::{Errno, Netns, bpffs};
@@ -11,6 +11,7 @@ use sklookup_steering::{Error, State};
 use crate::args::{DEFAULT_BPFFS, Global};
 use crate::escape::printable;
 use crate::output::{COULD_NOT, Failure, Said};
+use crate::progress;
 
 /// The namespace that was asked for.
 pub fn netns(global: &Global) -> Result<Netns, Failure> {
@@ -23,7 +24,7 @@ pub fn netns(global: &Global) -> Result<Netns, Failure> {
 /// The state of the namespace, for a command that only looks. `None` where there is no bpffs that could hold one.
 pub fn existing_state(global: &Global) -> Result<Option<State>, Failure> {
     match State::new(&global.bpffs, netns(global)?) {
-        Ok(state) => Ok(Some(state)),
+        Ok(state) => Ok(Some(state.watched(progress::at))),
         Err(Error::NoBpffs { .. }) if global.bpffs == Path::new(DEFAULT_BPFFS) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -36,10 +37,7 @@ pub fn state(global: &Global) -> Result<State, Failure> {
     let mountable = path == Path::new(DEFAULT_BPFFS);
     if mountable && matches!(bpffs::is_bpffs(path), Ok(false)) {
         match bpffs::mount(path) {
-            Ok(()) => {
-                // Talk that nobody hears is no failure.
-                let _ = Said::new(format!("mounted a bpf file system at {}", path.display())).print(&mut stderr());
-            }
+            Ok(()) => progress::say(&Said::new(format!("mounted a bpf file system at {}", path.display()))),
             Err(error) if error.errno() == Errno::PERM => {
                 return Err(Failure::new(Said::with_help(
                     format!("{}: no bpf file system is mounted there, and mounting one needs root", path.display()),
@@ -49,13 +47,16 @@ pub fn state(global: &Global) -> Result<State, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(State::new(path, netns)?)
+    Ok(State::new(path, netns)?.watched(progress::at))
 }
 
 /// Reads a policy file; `-` is standard input. Everything wrong with it is said at once, with this exit status.
 pub fn read_policy(path: &Path, wrong: u8) -> Result<Vec<Entry>, Failure> {
+    progress::at("reading the policy");
     let (name, text) = read_text(path)?;
-    parse_file(&text, &name).map_err(|problems| Failure::problems(wrong, &problems))
+    let entries = parse_file(&text, &name).map_err(|problems| Failure::problems(wrong, &problems))?;
+    progress::at("checking the policy");
+    Ok(entries)
 }
 
 /// What a policy file is called in messages.

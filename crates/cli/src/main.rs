@@ -8,6 +8,7 @@ mod context;
 mod counts;
 mod escape;
 mod output;
+mod progress;
 mod render;
 mod socket_match;
 
@@ -21,6 +22,7 @@ use clap::{CommandFactory, Parser};
 use crate::args::{Cli, Command};
 use crate::escape::{printable, printable_lines};
 use crate::output::{Answer, COULD_NOT, Failure, Said};
+use crate::progress::Progress;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -28,8 +30,10 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let global = &cli.global;
+    // These two print while they work, and have exit statuses of their own.
+    let prints = matches!(cli.command, Command::Run(_) | Command::Demo(_));
+    let progress = Progress::begin(global.json || prints);
     let (name, result) = match &cli.command {
-        // These two print while they work, and have exit statuses of their own.
         Command::Run(args) => return command::run::run(global, args),
         Command::Demo(_) => return command::demo::demo(global),
         Command::Check(args) => ("check", command::check::check(args)),
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => ("completions", command::completions::completions(args)),
         Command::Man => ("man", command::completions::man()),
     };
+    drop(progress);
     output::finish(name, global.json, result)
 }
 

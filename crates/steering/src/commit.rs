@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::lock;
 use crate::registration::{Placement, occupied};
 use crate::state::{Generation, State, names};
+use crate::step::Step;
 use crate::wait::Deadline;
 
 /// How long a writer starts over while others are faster.
@@ -84,12 +85,14 @@ impl State {
             // The empty policy was attached for this command alone.
             let _ = self.unload_if_idle();
         }
+        self.at(Step::Sweeping);
         self.sweep();
         result
     }
 
     /// The commit itself.
     fn switch(&self, base: &Generation, building: &mut Building) -> Result<(), Stop> {
+        self.at(Step::Switching);
         let Some(_locked) = self.lock()? else { return Err(Stop::Redo) };
         // The kernel compares the expected program before it takes its own lock: two writers could both win. Under our
         // lock nobody else changes the link.
@@ -283,13 +286,16 @@ impl Writer<'_> {
             }
             // Ask first: what is refused must not leave even an empty policy behind.
             let none = Policy::default();
+            state.at(Step::Checking);
             let wanted = edit(&Current { policy: &none, labels: &BTreeSet::new() })?;
             let interfaces = state.interfaces(&wanted, &BTreeMap::new())?;
+            state.at(Step::Compiling(wanted.len()));
             self.compiler.compile(wanted, interfaces)?;
             self.made |= state.first()?;
             return Err(Stop::Redo);
         };
         let applied = state.without_the_dead(&base.record.policy);
+        state.at(Step::Checking);
         let policy = edit(&Current { policy: &applied, labels: &base.record.labels })?;
 
         let mut labels: BTreeSet<Label> = policy.labels().iter().cloned().collect();
@@ -323,6 +329,7 @@ impl Writer<'_> {
                 Err(Stop::Redo)
             };
         }
+        state.at(Step::Compiling(policy.len()));
         let done = self.compiler.compile(policy, interfaces)?;
         let plan = Plan {
             policy: &done.policy,
@@ -332,6 +339,7 @@ impl Writer<'_> {
             placements,
             rescued,
         };
+        state.at(Step::Loading(done.policy.len()));
         let mut building = build(state, Some(&base), &plan)?;
         // Kept from sweepers until we know that nobody registered under what it alone still has.
         let kept = if dropped.is_empty() {

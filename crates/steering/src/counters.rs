@@ -13,6 +13,7 @@ use sklookup_policy::{Binding, CanonicalReader, Policy};
 use crate::error::Error;
 use crate::record::Record;
 use crate::state::{Generation, State, names, read_text};
+use crate::step::Step;
 
 /// Numbers of a binding in a base: the hits and the five faults.
 const FIELDS: usize = 6;
@@ -25,6 +26,7 @@ impl State {
     /// # Errors
     /// As [`State::generation`].
     pub fn counted(&self) -> Result<Option<(Generation, Vec<Counts>)>, Error> {
+        self.at(Step::Reading);
         self.read(|live| {
             let generation = live.open()?;
             let policy = &generation.record.policy;

@@ -24,6 +24,7 @@ use sklookup_policy::Label;
 
 use crate::error::Error;
 use crate::record::{Record, RecordError};
+use crate::step::Step;
 use crate::trust;
 use crate::wait::Deadline;
 
@@ -59,6 +60,8 @@ pub struct State {
     /// What generations said their parent is: that never changes, and asking means reading the whole text. An id names
     /// one generation in the life of a command, for the kernel hands out all others before it comes again.
     parents: Mutex<BTreeMap<u32, u32>>,
+    /// Who is told what commands are at.
+    pub(crate) watch: Option<fn(Step)>,
 }
 
 /// The generation that the link runs.
@@ -98,7 +101,7 @@ impl State {
         trust::mount(bpffs)?;
         let root = bpffs.join("sklookup");
         let dir = root.join(netns.inode().to_string());
-        Ok(State { netns, root, dir, parents: Mutex::default() })
+        Ok(State { netns, root, dir, parents: Mutex::default(), watch: None })
     }
 
     /// The namespace.
@@ -116,6 +119,7 @@ impl State {
     /// # Errors
     /// [`Error::Newer`], [`Error::Damaged`], or a call that failed.
     pub fn generation(&self) -> Result<Option<Generation>, Error> {
+        self.at(Step::Reading);
         let generation = self.read(|live| live.open())?;
         if let Some(generation) = &generation {
             self.remember(generation.live.id, generation.record.parent);
