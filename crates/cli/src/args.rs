@@ -96,7 +96,8 @@ place that --bind asks for, follows it when it opens its socket again, and remov
 
 Everything is checked before the command is started. Packets that find no socket of it go to the regular lookup, unless \
 the binding says `when-empty refuse`. A command that goes to the background (ends with 0 and leaves a process with the \
-socket behind) is served until that one ends. Signals are passed on. A socket that was open before the command was started, \
+socket behind) is served until that one ends; one that ends otherwise is over, and what it leaves behind is named and not ended. \
+Signals are passed on. A socket that was open before the command was started, \
 such as one passed as standard input, counts only where --match names it. With --netns the command is started in there; \
 with --json its standard output goes to standard error.
 

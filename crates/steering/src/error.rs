@@ -166,6 +166,9 @@ impl Error {
             }
             Error::NotLoaded { .. } => "`sklookup apply FILE` or `sklookup bind` starts steering".to_owned(),
             Error::NoLabel { .. } => "`sklookup status` lists the labels".to_owned(),
+            Error::Kernel(error) if error.errno() == Errno::MFILE => {
+                "this process may not open more files; raise the limit: ulimit -n 1024".to_owned()
+            }
             Error::Kernel(error) if error.errno() == Errno::ROFS => {
                 "the bpffs is mounted read-only; `findmnt -t bpf` shows where: mount -o remount,rw DIR".to_owned()
             }

@@ -60,8 +60,14 @@ pub(crate) fn own(path: &Path) -> Result<Option<Locked>, Error> {
             Err(error) if error.errno() == Errno::NOENT => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        if let Attempt::Got(locked) = attempt(path)? {
-            return Ok(Some(locked));
+        match attempt(path) {
+            Ok(Attempt::Got(locked)) => return Ok(Some(locked)),
+            Ok(Attempt::Busy(_) | Attempt::Gone) => {}
+            Err(error) => {
+                // Out of fds, perhaps: nobody else would use it.
+                let _ = bpffs::rmdir(path);
+                return Err(error);
+            }
         }
         if deadline.passed() {
             return Err(Error::Locked { path: path.to_owned(), seconds: deadline.seconds(), holder: None });

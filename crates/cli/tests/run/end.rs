@@ -12,6 +12,7 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("it_ends_so_too_where_its_starter_ignores_children", ignored_children),
         kernel_trial("signals_are_passed_on", signals),
         kernel_trial("a_killed_run_refuses_nobody_and_the_next_command_sweeps", killed),
+        kernel_trial("workers_that_a_killed_server_leaves_behind_are_named_and_not_steered_to", left_behind),
         kernel_trial("json_is_one_document_and_the_servers_output_is_not_in_it", json),
         kernel_trial("a_reader_that_has_gone_is_no_trouble", closed_pipe),
     ]
@@ -92,6 +93,31 @@ fn killed(sandbox: &Sandbox) {
     assert!(listed.contains("other tcp 127.9.0.0/16 80") && !listed.contains("run:"), "{listed}");
     assert!(sklookup(&["unload"]).output().unwrap().status.success());
     assert_clean(sandbox);
+}
+
+fn left_behind(sandbox: &Sandbox) {
+    let own = server("web", &[]).remove(0);
+    // The worker ends with its standard input, which the test holds; its starter is killed, or fails.
+    for (ending, code) in [("kill -KILL $$", 137), ("exit 3", 3)] {
+        let script = format!(
+            "exec 3<&0; '{own}' serve web 'tcp 127.0.0.1:8080' <&3 & \
+             while [ ! -e '{0}' ]; do sleep 0.01; done; rm '{0}'; {ending}",
+            sandbox.scratch.join("now").display()
+        );
+        let mut run = Run::steering(&BIND, &["sh".into(), "-c".into(), script]);
+        assert_eq!(tcp("127.7.0.1:80").unwrap(), "web");
+        std::fs::write(sandbox.scratch.join("now"), "").unwrap();
+        let line = run.hear("sklookup: the command has ended and left behind ");
+        assert!(line.contains("nothing is steered to what it left"), "{line}");
+        run.hear("    to end it: kill ");
+        // Nobody is steered to it, and it is there as it would be alone.
+        assert_eq!(run.child.wait().unwrap().code(), Some(code));
+        assert!(tcp("127.7.0.1:80").is_err());
+        assert_eq!(tcp("127.0.0.1:8080").unwrap(), "web");
+        assert_clean(sandbox);
+        run.order("exit 0");
+        while tcp("127.0.0.1:8080").is_ok() {}
+    }
 }
 
 fn json(sandbox: &Sandbox) {

@@ -4,8 +4,10 @@ mod across;
 mod elsewhere;
 mod end;
 mod follow;
+mod scarce;
 mod server;
 mod start;
+mod terminal;
 mod together;
 mod under_test;
 
@@ -16,7 +18,15 @@ fn main() {
     {
         server::serve(name, commands);
     }
-    let trials =
-        [start::trials(), follow::trials(), end::trials(), together::trials(), across::trials(), elsewhere::trials()];
+    let trials = [
+        start::trials(),
+        follow::trials(),
+        end::trials(),
+        together::trials(),
+        across::trials(),
+        elsewhere::trials(),
+        terminal::trials(),
+        scarce::trials(),
+    ];
     sklookup_testbed::main(trials.into_iter().flatten().collect())
 }

@@ -9,7 +9,10 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("two_runs_serve_side_by_side", side_by_side),
         kernel_trial("runs_that_conflict_are_refused_and_both_are_named", conflict),
         kernel_trial("a_policy_that_is_replaced_leaves_a_run_its_bindings", replaced),
+        kernel_trial("of_two_runs_for_one_binding_at_the_same_moment_one_serves_and_the_other_is_told", at_once),
+        kernel_trial("a_policy_that_is_emptied_leaves_a_run_its_bindings", emptied),
         kernel_trial("a_run_whose_steering_is_taken_away_leaves_it_so", taken_away),
+        kernel_trial("a_policy_applied_after_an_unload_is_not_the_runs_to_change", applied_after_unload),
     ]
 }
 
@@ -69,4 +72,57 @@ fn taken_away(sandbox: &Sandbox) {
     assert!(tcp("127.7.0.1:80").is_err());
     assert_clean(sandbox);
     assert_eq!(run.end().code, Some(0));
+}
+
+fn at_once(sandbox: &Sandbox) {
+    let bind = ["--bind", "tcp 127.7.0.0/16 80"];
+    for _ in 0..5 {
+        let mut runs: Vec<Run> =
+            (0..2).map(|n| Run::start(&bind, &server("web", &[&format!("tcp 127.0.0.1:{}", 8080 + n)]))).collect();
+        // Whichever was faster: the other one's server is started in vain at most.
+        let loser = loop {
+            let ended = runs.iter_mut().position(|run| run.child.try_wait().unwrap().is_some());
+            match ended {
+                Some(loser) => break runs.swap_remove(loser).wait(),
+                None => std::thread::yield_now(),
+            }
+        };
+        assert_eq!((loser.code, loser.stderr.contains("conflicts")), (Some(125), true), "{loser:?}");
+        let mut winner = runs.remove(0);
+        winner.hear("sklookup: steering ");
+        assert_eq!(tcp("127.7.0.1:80").unwrap(), "web");
+        assert_eq!(winner.end().code, Some(0));
+        assert_clean(sandbox);
+    }
+}
+
+fn emptied(sandbox: &Sandbox) {
+    let file = sandbox.scratch.join("empty.toml");
+    std::fs::write(&file, "").unwrap();
+    assert!(sklookup(&["bind", "web", "tcp", "127.8.0.0/16", "80"]).output().unwrap().status.success());
+    let run = Run::steering(&["--bind", "tcp 127.7.0.0/16 80"], &server("run", &["tcp 127.0.0.1:8080"]));
+    let applied = sklookup(&["apply", file.to_str().unwrap(), "--allow", "empty"]).output().unwrap();
+    assert!(applied.status.success(), "{applied:?}");
+    assert_eq!(tcp("127.7.0.1:80").unwrap(), "run");
+    let exported = sklookup(&["export"]).output().unwrap().stdout;
+    assert_eq!(String::from_utf8(exported).unwrap(), "bindings = [\n]\n");
+    assert_eq!(run.end().code, Some(0));
+    // The empty policy was applied on purpose; the run takes away what is its own.
+    assert!(tcp("127.7.0.1:80").is_err());
+    let _ = sklookup(&["unload"]).output().unwrap();
+    assert_clean(sandbox);
+}
+
+fn applied_after_unload(sandbox: &Sandbox) {
+    let mut run = Run::steering(&["--bind", "tcp 127.7.0.0/16 80"], &server("run", &["tcp 127.0.0.1:8080"]));
+    assert!(sklookup(&["unload"]).output().unwrap().status.success());
+    // Without anything happening to its server, too.
+    run.hear("sklookup: the bindings of this run were taken away");
+    assert!(sklookup(&["bind", "pass", "tcp", "127.7.0.0/16", "80"]).output().unwrap().status.success());
+    assert!(tcp("127.7.0.1:80").is_err());
+    assert_eq!(run.end().code, Some(0));
+    let listed = String::from_utf8(sklookup(&["list"]).output().unwrap().stdout).unwrap();
+    assert!(listed.starts_with("pass tcp 127.7.0.0/16 80 ") && listed.lines().count() == 1, "{listed}");
+    assert!(sklookup(&["unload"]).output().unwrap().status.success());
+    assert_clean(sandbox);
 }

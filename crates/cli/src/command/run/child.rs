@@ -102,8 +102,12 @@ impl<'a> Child<'a> {
         let Some(signal) = Signal::from_named_raw(received.number) else { return };
         let from_terminal = received.origin == Origin::Kernel;
         if self.exit.is_none() {
-            // A key of the terminal reaches everyone in the foreground group without our help.
-            if !(from_terminal && group(self.pid()) == group(std::process::id())) {
+            let (own, theirs) = (place(std::process::id()), place(self.pid()));
+            // A key of the terminal reaches everyone in the foreground group without our help. That the terminal is gone is
+            // told to the leader of the session alone.
+            let alone = signal == Signal::HUP && own.is_some_and(|own| own.session == std::process::id());
+            let reached = from_terminal && !alone && own.map(|own| own.group) == theirs.map(|theirs| theirs.group);
+            if !reached {
                 let _ = self.command.send(signal);
             }
             return;
@@ -122,12 +126,19 @@ fn tell(pid: u32, signal: Signal) {
     }
 }
 
-/// The process group of a process, field 5 of its stat; the name before it may hold anything but ends at the last `)`.
-fn group(pid: u32) -> Option<u32> {
+/// Where a process stands among those of a terminal.
+#[derive(Clone, Copy)]
+struct Place {
+    group: u32,
+    session: u32,
+}
+
+/// Fields 5 and 6 of its stat; the name before them may hold anything but ends at the last `)`.
+fn place(pid: u32) -> Option<Place> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let fields = std::str::from_utf8(&stat[after_name..]).ok()?;
-    fields.split_whitespace().nth(2)?.parse().ok()
+    let mut fields = std::str::from_utf8(&stat[after_name..]).ok()?.split_whitespace().skip(2);
+    Some(Place { group: fields.next()?.parse().ok()?, session: fields.next()?.parse().ok()? })
 }
 
 /// What people know a process by: its name and pid.

@@ -65,6 +65,21 @@ pub fn several(several: Several, pid: u32) -> Said {
     register::several(&Ambiguous { candidates: several }, &described(pid))
 }
 
+/// The command did not end well, and these live on. A server that was killed leaves its workers so: they are not ours to
+/// end, and packets are no longer brought to them.
+pub fn left_behind(pids: &[u32]) -> Said {
+    const NAMED: usize = 5;
+    let mut named: Vec<String> = pids.iter().take(NAMED).map(|pid| described(*pid)).collect();
+    if pids.len() > NAMED {
+        named.push(format!("{} more", pids.len() - NAMED));
+    }
+    let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    Said::with_help(
+        format!("the command has ended and left behind {}: nothing is steered to what it left", named.join(", ")),
+        format!("to end it: kill {}", pids.join(" ")),
+    )
+}
+
 /// The steering that was begun is not there any more.
 pub fn taken_away() -> Said {
     Said::with_help(

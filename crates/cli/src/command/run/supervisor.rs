@@ -33,6 +33,9 @@ const LABEL: Duration = Duration::from_secs(1);
 /// How long a daemon, whose starter has ended, may be without a socket until it counts as gone too.
 const REOPENED: Duration = Duration::from_secs(2);
 
+/// How long those that a command leaves behind have to end as well.
+const PARTING: Duration = Duration::from_millis(500);
+
 /// What a run came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -104,7 +107,22 @@ impl<'a> Supervisor<'a> {
             report::say([report::never_listened(&self.args.command, exit)]);
             return Ok(Outcome { exit, found: Vec::new() });
         };
-        Ok(Outcome { exit: self.follow()?, found })
+        let exit = self.follow()?;
+        if exit != Exit::Code(0) {
+            self.say_left_behind()?;
+        }
+        Ok(Outcome { exit, found })
+    }
+
+    /// Says what lives on without being steered to. Whoever ends together with the command is given a moment for it.
+    fn say_left_behind(&mut self) -> Result<(), Failure> {
+        let ended = Instant::now();
+        while !self.watch.is_alone()? && ended.elapsed() < PARTING {
+            self.child.attend(PARTING.saturating_sub(ended.elapsed()), &self.watch)?;
+        }
+        let left = self.watch.pids()?;
+        report::say((!left.is_empty()).then(|| report::left_behind(&left)));
+        Ok(())
     }
 
     /// Waits until it listens and steers to it; `None`: it ended before.
