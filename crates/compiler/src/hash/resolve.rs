@@ -3,10 +3,10 @@
 //! Conditions are looked at in the order ports, sources, interfaces. Each kind that matters becomes a list of
 //! intervals, and each interval leads to what is left of the rules: in order, cut at the first that takes whatever comes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::refs::{Kind, Ref};
-use super::sweep::{Interval, sweep};
+use super::sweep::{Best, Interval, sweep};
 use super::table::{Full, Lists};
 use crate::family::Family;
 use crate::rules::Rule;
@@ -45,10 +45,16 @@ impl Resolver<'_> {
                 condition: (rule.source, rule.interface),
             })
             .collect();
+        // By all that matter on a piece, and by those of them that are left.
+        let mut known_sets: HashMap<u128, Ref> = HashMap::new();
         let mut known: HashMap<Vec<u32>, Ref> = HashMap::new();
         let mut pieces = Vec::new();
         sweep(&intervals, |from, best| {
             if from > u16::MAX.into() {
+                return Ok(());
+            }
+            if let Some(&found) = known_sets.get(&best.identity()) {
+                pieces.push((from, found));
                 return Ok(());
             }
             let left = cut(best, |index| rules[index as usize].takes_anyone());
@@ -60,6 +66,7 @@ impl Resolver<'_> {
                     found
                 }
             };
+            known_sets.insert(best.identity(), found);
             pieces.push((from, found));
             Ok(())
         })?;
@@ -121,9 +128,9 @@ impl Resolver<'_> {
 }
 
 /// The rules up to the first that takes everything.
-fn cut(best: &BTreeSet<u32>, takes_all: impl Fn(u32) -> bool) -> Vec<u32> {
+fn cut(best: &Best, takes_all: impl Fn(u32) -> bool) -> Vec<u32> {
     let mut left = Vec::new();
-    for &index in best {
+    for index in best.iter() {
         left.push(index);
         if takes_all(index) {
             break;

@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
+use super::cuckoo::splitmix;
+
 /// Where a rule holds, both ends included, and what else it demands.
 pub(super) struct Interval<C> {
     pub(super) first: u128,
@@ -13,11 +15,48 @@ pub(super) struct Interval<C> {
     pub(super) condition: C,
 }
 
-/// Calls `visit` with the start of each piece, in ascending order from 0, and the places in `intervals` of those on it:
-/// ascending, and of each condition only the first.
+/// Which intervals matter on a piece, by their places in the list.
+#[derive(Default)]
+pub(super) struct Best {
+    /// Ascending, and of each condition only the first.
+    places: BTreeSet<u32>,
+    /// The sum of a number for each.
+    identity: u128,
+}
+
+impl Best {
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.places.iter().copied()
+    }
+
+    /// What tells one set from another without a look at its members: thousands of pieces may have one set of thousands.
+    ///
+    /// Two sets with one sum of 128-bit numbers that have nothing to do with each other are not to be feared.
+    pub(super) fn identity(&self) -> u128 {
+        self.identity
+    }
+
+    fn insert(&mut self, place: u32) {
+        self.places.insert(place);
+        self.identity = self.identity.wrapping_add(number(place));
+    }
+
+    fn remove(&mut self, place: u32) {
+        self.places.remove(&place);
+        self.identity = self.identity.wrapping_sub(number(place));
+    }
+}
+
+/// The number that stands for a place in sums.
+fn number(place: u32) -> u128 {
+    let half = |which: u64| u128::from(splitmix(splitmix(u64::from(place) << 1 | which)));
+    half(0) << 64 | half(1)
+}
+
+/// Calls `visit` with the start of each piece, in ascending order from 0, and the intervals that matter on it.
 pub(super) fn sweep<C: Copy + Eq + Hash, E>(
     intervals: &[Interval<C>],
-    mut visit: impl FnMut(u128, &BTreeSet<u32>) -> Result<(), E>,
+    mut visit: impl FnMut(u128, &Best) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut active = Active::new(intervals);
     // An interval that ends with the axis ends nowhere: the largest number has no successor.
@@ -54,7 +93,7 @@ struct Active {
     /// Intervals by condition.
     all: Vec<BTreeSet<u32>>,
     /// The first of each condition.
-    best: BTreeSet<u32>,
+    best: Best,
 }
 
 impl Active {
@@ -65,7 +104,7 @@ impl Active {
             *numbers.entry(interval.condition).or_insert(next)
         });
         let conditions = conditions.collect();
-        Active { conditions, all: vec![BTreeSet::new(); numbers.len()], best: BTreeSet::new() }
+        Active { conditions, all: vec![BTreeSet::new(); numbers.len()], best: Best::default() }
     }
 
     fn apply(&mut self, change: Change, index: u32) {
@@ -77,8 +116,8 @@ impl Active {
         };
         let after = of_condition.first().copied();
         if before != after {
-            before.map(|before| self.best.remove(&before));
-            after.map(|after| self.best.insert(after));
+            before.into_iter().for_each(|before| self.best.remove(before));
+            after.into_iter().for_each(|after| self.best.insert(after));
         }
     }
 }
@@ -92,7 +131,7 @@ mod tests {
             intervals.iter().map(|&(first, last, condition)| Interval { first, last, condition }).collect();
         let mut pieces = Vec::new();
         let done: Result<(), ()> = sweep(&intervals, |from, best| {
-            pieces.push((from, best.iter().copied().collect()));
+            pieces.push((from, best.iter().collect()));
             Ok(())
         });
         assert_eq!(done, Ok(()));
@@ -115,5 +154,20 @@ mod tests {
             pieces(&[(5, 6, 'a'), (3, 8, 'a'), (0, 9, 'b')]),
             [(0, vec![2]), (3, vec![1, 2]), (5, vec![0, 2]), (7, vec![1, 2]), (9, vec![2]), (10, vec![])]
         );
+    }
+
+    #[test]
+    fn pieces_with_one_set_are_known_by_it() {
+        let intervals: Vec<Interval<u32>> =
+            (0..40).map(|n| Interval { first: u128::from(n % 7), last: u128::from(9 + n % 5), condition: n }).collect();
+        let mut known: HashMap<u128, Vec<u32>> = HashMap::new();
+        let done: Result<(), ()> = sweep(&intervals, |_, best| {
+            let places: Vec<u32> = best.iter().collect();
+            assert_eq!(known.entry(best.identity()).or_insert_with(|| places.clone()), &places);
+            Ok(())
+        });
+        assert_eq!(done, Ok(()));
+        // What comes and goes leaves what was there before: here nothing, after the last has ended.
+        assert_eq!((known.len(), known[&0].len()), (12, 0));
     }
 }
