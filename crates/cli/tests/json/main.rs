@@ -6,12 +6,15 @@ mod shapes;
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde_json::Value;
+use sklookup_bpf::{Builder, ProgramSpec, Reg, abi};
+use sklookup_kernel::{Link, Netns, Program};
 use sklookup_testbed::{Sandbox, Trial, kernel_trial, plain_trial};
 
 use command::{Ran, command, document, one_document, sklookup};
@@ -143,8 +146,13 @@ fn as_nobody(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     one_document(&Ran::from(output))
 }
 
-/// The status for who may attach programs but not look at those of others.
+/// The status for who may attach programs but not look at those of others, of which there is one.
 fn without_sys_admin() -> Value {
+    let mut b = Builder::new();
+    b.mov(Reg::R0, abi::SK_PASS);
+    b.exit();
+    let other = Program::load(&ProgramSpec::sk_lookup("other", b.finish().unwrap(), Vec::new()), &[]).unwrap();
+    let _link = Link::attach(&other, Netns::current().unwrap().as_fd()).unwrap();
     // On a thread of its own: what follows needs all rights again.
     std::thread::scope(|scope| {
         let limited = scope.spawn(|| {
