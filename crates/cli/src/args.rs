@@ -9,6 +9,9 @@ use sklookup_steering::safety::Hazard;
 /// Where a bpf file system is expected.
 pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
 
+/// Where the policy applied last is kept.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/sklookup";
+
 /// Put a server on a whole prefix, a port range, or every port: programmable socket lookup for Linux.
 #[derive(Debug, Parser)]
 #[command(name = "sklookup", version, max_term_width = 110, propagate_version = true, disable_help_subcommand = true)]
@@ -39,6 +42,9 @@ pub struct Global {
     /// Where the bpf file system with the state is mounted
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_BPFFS)]
     pub bpffs: PathBuf,
+    /// Where the policy applied last is kept for after a reboot [default: /var/lib/sklookup]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Print one JSON document (docs/json.md), on failure too
     #[arg(long, global = true)]
     pub json: bool,
@@ -185,11 +191,22 @@ Examples:
   sudo sklookup apply policy.toml
   sudo sklookup apply policy.toml --dry-run
   sudo sklookup export | sudo sklookup apply -
+  sudo sklookup apply --last             after a reboot: what was applied before it
 
-Exit status: 0 done, 1 a safety catch refused it, 2 it is wrong or could not be applied.")]
+After each change the applied policy is kept on disk (--state-dir), for the namespace in which the system booted and for \
+those that `ip netns` knows by name; bindings of a `run` are not. --last brings it back. Where nothing is applied, only \
+the catch `ssh` refuses it: it was accepted when it was applied first, and what the others find is said. The sockets are \
+to be registered again. After `unload` there is nothing to bring back: the file still has the policy, and `apply FILE` takes it.
+
+Exit status: 0 done, 1 a safety catch refused it (--last: or there is nothing to bring back), 2 it is wrong or could not \
+be applied.")]
 pub struct Apply {
     /// The policy file; `-` for standard input
-    pub file: PathBuf,
+    #[arg(required_unless_present = "last", conflicts_with = "last")]
+    pub file: Option<PathBuf>,
+    /// The policy that was applied last, from disk
+    #[arg(long)]
+    pub last: bool,
     #[command(flatten)]
     pub edit: EditFlags,
 }
@@ -229,7 +246,7 @@ pub struct Unbind {
 }
 
 /// What every command that adds bindings takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct EditFlags {
     /// Say what would change, and change nothing
     #[arg(long)]
@@ -239,7 +256,7 @@ pub struct EditFlags {
 }
 
 /// Overrides of the safety catches.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Allow {
     /// Override a safety catch: ssh, empty, shrink, not-local, takeover, ephemeral
     #[arg(long, value_name = "CATCH", value_delimiter = ',')]

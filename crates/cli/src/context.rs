@@ -6,9 +6,10 @@ use std::path::Path;
 
 use sklookup_kernel::{Errno, Netns, bpffs};
 use sklookup_policy::{Entry, MAX_FILE_BYTES, parse_file};
+use sklookup_steering::history::History;
 use sklookup_steering::{Error, State};
 
-use crate::args::{DEFAULT_BPFFS, Global};
+use crate::args::{DEFAULT_BPFFS, DEFAULT_STATE_DIR, Global};
 use crate::escape::printable;
 use crate::output::{COULD_NOT, Failure, Said};
 use crate::progress;
@@ -48,6 +49,11 @@ pub fn state(global: &Global) -> Result<State, Failure> {
         }
     }
     Ok(State::new(path, netns)?.watched(progress::at))
+}
+
+/// What was applied last, on disk.
+pub fn history(global: &Global) -> History {
+    History::at(global.state_dir.as_deref().unwrap_or(Path::new(DEFAULT_STATE_DIR)))
 }
 
 /// Reads a policy file; `-` is standard input. Everything wrong with it is said at once, with this exit status.

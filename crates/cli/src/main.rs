@@ -7,10 +7,12 @@ mod command;
 mod context;
 mod counts;
 mod escape;
+mod kept;
 mod output;
 mod progress;
 mod render;
 mod socket_match;
+mod typed;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -24,6 +24,7 @@ pub use program::{Context, LoadError, Program, ProgramInfo, TestRun, Verdict, pr
 
 // The rest of the system.
 pub mod caps;
+pub mod disk;
 mod identity;
 pub mod interface;
 pub mod listen_fds;

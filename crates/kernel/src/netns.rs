@@ -23,6 +23,9 @@ use crate::interface;
 /// Where `ip netns` keeps names, in the order we look.
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
+/// Inode of the namespace that the kernel makes first (`NET_NS_INIT_INO`, since 6.18); on older kernels nobody's.
+const FIRST: u64 = 0xefff_fff9;
+
 /// `NSFS_MAGIC`.
 const NSFS: u32 = 0x6e73_6673;
 
@@ -141,6 +144,28 @@ impl Netns {
     /// What was typed to open it.
     pub fn describe(&self) -> &str {
         &self.name
+    }
+
+    /// Whether the system booted in it; in a container with a pid namespace of its own: whether that one did.
+    ///
+    /// It is the one of pid 1. Who may not look at that still knows the one that the kernel made first, since 6.18.
+    pub fn is_of_the_system(&self) -> bool {
+        Netns::open("1").map_or(self.inode == FIRST, |first| first.inode == self.inode)
+    }
+
+    /// A name by which `ip netns` knows it: the one that was typed, or the first.
+    pub fn known_as(&self) -> Option<String> {
+        let of_this = |directory: &Path, name: &str| {
+            let path = directory.join(name);
+            Netns::from_path(&path, name.to_owned()).is_ok_and(|found| found.inode == self.inode)
+        };
+        NAMED.iter().map(Path::new).find_map(|directory| {
+            let listed =
+                std::fs::read_dir(directory).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            let mut names: Vec<String> = listed.collect();
+            names.sort_unstable_by_key(|name| (*name != self.name, name.clone()));
+            names.into_iter().find(|name| of_this(directory, name))
+        })
     }
 
     /// Runs `f` inside, on a thread of its own; on this thread if it is in there already, which takes no rights.

@@ -17,6 +17,9 @@ const BPFFS: &str = "/sys/fs/bpf";
 /// Where the sandbox has an empty tmpfs: named namespaces and other traces of a running system stay outside.
 const RUN: &str = "/run";
 
+/// Where another empty tmpfs is, if there is such a directory: what commands keep on disk stays inside.
+const LIB: &str = "/var/lib";
+
 /// What a thread inside finds.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -75,6 +78,10 @@ fn enter() -> Result<Sandbox, SandboxError> {
         .map_err(|errno| SandboxError::Mount { kind: "private", path: "/".into(), errno })?;
     mount("bpf", BPFFS, c"mode=0755")?;
     mount("tmpfs", RUN, c"mode=0755")?;
+    match mount("tmpfs", LIB, c"mode=0755") {
+        Err(SandboxError::Mount { errno: Errno::NOENT, .. }) => {}
+        mounted => mounted?,
+    }
     interface::set_up(interface::LOOPBACK)?;
     Ok(Sandbox { netns: Netns::current()?, bpffs: BPFFS.into(), scratch: RUN.into() })
 }

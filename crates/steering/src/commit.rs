@@ -49,6 +49,15 @@ pub enum Committed {
     },
 }
 
+impl Committed {
+    /// Program id of the generation that is in effect.
+    pub fn id(self) -> u32 {
+        match self {
+            Committed::Generation { id, .. } | Committed::Unchanged { id } => id,
+        }
+    }
+}
+
 impl State {
     /// Changes what is applied to the policy that `edit` answers. It is asked again whenever somebody else was faster,
     /// and may refuse.

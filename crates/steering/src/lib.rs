@@ -14,6 +14,7 @@ mod commit;
 mod counters;
 mod error;
 pub mod find;
+pub mod history;
 mod lock;
 mod login;
 mod machine;

@@ -145,12 +145,12 @@ impl State {
         self.parents.lock().unwrap_or_else(PoisonError::into_inner).insert(id, parent);
     }
 
-    /// Whether anything is in effect, of whatever layout.
+    /// The program id of the generation that is in effect, whatever its layout; `None` where nothing is attached.
     ///
     /// # Errors
     /// A call that failed, or [`Error::Untrusted`].
-    pub fn is_steering(&self) -> Result<bool, Error> {
-        Ok(self.live()?.is_some())
+    pub fn live_id(&self) -> Result<Option<u32>, Error> {
+        Ok(self.live()?.map(|live| live.id))
     }
 
     /// Opens things of the live generation, and makes sure that it was live all the while.

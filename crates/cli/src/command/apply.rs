@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sklookup_policy::{Difference, Entry, Interface, Origin, Policy, Problem, difference};
+use sklookup_steering::history::Known;
 use sklookup_steering::safety::{Catch, Hazard};
 use sklookup_steering::{Committed, Current, Error, Review, State};
 
@@ -9,17 +10,26 @@ use crate::args::{Apply, EditFlags, Global};
 use crate::command::check::shadows;
 use crate::context::{named, read_policy, state};
 use crate::counts::many;
+use crate::kept;
 use crate::output::{Answer, COULD_NOT, Failure, NO, Said};
 use crate::render;
 
 pub fn apply(global: &Global, args: &Apply) -> Result<Answer, Failure> {
-    let entries = read_policy(&args.file, COULD_NOT)?;
+    let (name, entries) = match &args.file {
+        Some(file) => (named(file), read_policy(file, COULD_NOT)?),
+        None => kept::last(global)?,
+    };
     let wanted = Policy::new(entries).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
     let state = state(global)?;
     let shadows = shadows(&wanted);
-    let empty = wanted.is_empty().then(|| Said::new(format!("{}: it has no bindings", named(&args.file))));
+    let empty = wanted.is_empty().then(|| Said::new(format!("{name}: it has no bindings")));
+    let mut flags = args.edit.clone();
+    if args.last && nothing_lasting(&state)? {
+        // It was accepted when it was applied. Who is locked out, however, can't come back to mend it.
+        flags.allow.allow.extend(Hazard::ALL.into_iter().filter(|hazard| *hazard != Hazard::Ssh));
+    }
     // What a living `run` added is not the policy's to remove.
-    let answer = change(global, &state, &args.edit, true, &mut |current| {
+    let answer = change(global, &state, &flags, true, &mut |current| {
         let runs: Vec<Entry> = current.policy.entries().iter().filter(|entry| entry.owner.is_some()).cloned().collect();
         wanted.with(runs).map_err(Error::Policy)
     });
@@ -27,6 +37,12 @@ pub fn apply(global: &Global, args: &Apply) -> Result<Answer, Failure> {
         Ok(answer) => Ok(answer.saying(empty).saying(shadows)),
         Err(failure) => Err(failure.after(empty)),
     }
+}
+
+/// Whether nothing is applied but what living `run`s added.
+fn nothing_lasting(state: &State) -> Result<bool, Error> {
+    let generation = state.generation()?;
+    Ok(generation.is_none_or(|now| now.record.policy.entries().iter().all(|entry| entry.owner.is_some())))
 }
 
 /// Changes what is applied, unless a safety catch refuses it, and says what changed.
@@ -66,11 +82,14 @@ pub fn change(
         Err(error) => return Err(error.into()),
     };
     let (old, new) = changed.expect("an edit that was committed was asked for");
+    let kept = committed
+        .and_then(|committed| kept::keep(global, state, Some(Known { generation: committed.id(), policy: &new })));
     let without = match committed {
         Some(_) => state.empty_labels(new.labels())?.iter().map(ToString::to_string).collect(),
         None => Vec::new(),
     };
     Ok(report(global, &difference(&old, &new), new.len(), committed, &without)
+        .saying(kept)
         .saying(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message))))
         .saying(review.unseen.map(|unseen| Said::new(format!("not seen: {unseen}")))))
 }

@@ -1,11 +1,12 @@
 //! `upgrade`: the applied policy, compiled by this sklookup.
 
 use serde_json::{Value, json};
-use sklookup_steering::{Committed, Error, Generation, STATE_VERSION};
+use sklookup_steering::{Error, Generation, STATE_VERSION};
 
 use crate::args::{Global, Upgrade};
 use crate::context::existing_state;
 use crate::counts::many;
+use crate::kept;
 use crate::output::{Answer, Failure};
 
 pub fn upgrade(global: &Global, args: &Upgrade) -> Result<Answer, Failure> {
@@ -15,7 +16,7 @@ pub fn upgrade(global: &Global, args: &Upgrade) -> Result<Answer, Failure> {
         return Ok(answer(&before, None));
     }
     match state.upgrade() {
-        Ok(Committed::Generation { id, .. } | Committed::Unchanged { id }) => Ok(answer(&before, Some(id))),
+        Ok(committed) => Ok(answer(&before, Some(committed.id())).saying(kept::keep(global, &state, None))),
         // Taken away in between.
         Err(Error::NotLoaded { .. }) => Ok(nothing(args)),
         Err(error) => Err(error.into()),

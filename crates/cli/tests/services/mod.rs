@@ -1,5 +1,7 @@
 //! Real servers and real clients: who gets what was sent, and that nobody else does.
 
+#![allow(dead_code)] // each test binary uses a part of it
+
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;

@@ -89,7 +89,7 @@ fn swept(sandbox: &Sandbox) {
 fn unloaded(sandbox: &Sandbox) {
     let state = state(sandbox);
     let presence = state.announce(OWNER).unwrap();
-    assert!(!state.is_steering().unwrap(), "to say that one lives steers nothing");
+    assert!(state.live_id().unwrap().is_none(), "to say that one lives steers nothing");
     bind_own(&state);
     assert!(presence.is_there().unwrap());
     assert!(state.unload().unwrap());

@@ -10,6 +10,7 @@ use sklookup_steering::Error;
 
 use crate::args::{Run, SocketMatch};
 use crate::output::{COULD_NOT, Failure, Said};
+use crate::typed::typed;
 
 /// A protocol and family of packets: what a label has sockets for.
 pub type Kind = (Protocol, Family);
@@ -38,7 +39,7 @@ impl Asked {
         // Named after its owner: a pid comes back, and the label of a killed run may still hold its server's sockets.
         let label: Label =
             format!("run:{pid}.{start}.{pid_namespace}").parse().expect("letters, digits, a colon and dots");
-        let origin = Origin::Command(typed(std::env::args_os().skip(1)).into());
+        let origin = Origin::Command(typed().into());
 
         let mut entries = Vec::new();
         let mut said = Vec::new();
@@ -92,48 +93,4 @@ impl Asked {
 
 fn kind(entry: &Entry) -> Kind {
     (entry.binding.protocol, Family::from(&entry.binding.destination))
-}
-
-/// The command line as it could be typed again. It is kept with each binding, so a long one is cut.
-fn typed(arguments: impl Iterator<Item = std::ffi::OsString>) -> String {
-    const LONGEST: usize = 400; // characters
-    let mut line = "sklookup".to_owned();
-    for argument in arguments {
-        line.push(' ');
-        line.push_str(&quoted(&argument.to_string_lossy()));
-    }
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
-    }
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_line_is_kept_as_a_shell_would_read_it() {
-        let words = ["run", "--bind", "tcp 127.0.0.0/8 80", "--", "sh", "-c", "echo 'a'", ""];
-        assert_eq!(
-            typed(words.into_iter().map(Into::into)),
-            r"sklookup run --bind 'tcp 127.0.0.0/8 80' -- sh -c 'echo '\''a'\''' ''"
-        );
-    }
-
-    #[test]
-    fn a_long_command_line_is_cut_between_characters() {
-        let line = typed(["ü".repeat(1000)].into_iter().map(Into::into));
-        assert_eq!(line.chars().count(), 403);
-        assert!(line.ends_with("ü..."), "{line}");
-    }
 }

@@ -1,0 +1,89 @@
+//! The policy applied last, on disk: written after each change, read after a reboot.
+
+use sklookup_kernel::disk::DiskError;
+use sklookup_kernel::{Errno, Netns};
+use sklookup_policy::{Entry, parse_file};
+use sklookup_steering::history::{Fate, HistoryError, Kept, Known, Name};
+use sklookup_steering::{Generation, State};
+
+use crate::args::Global;
+use crate::context::{history, netns};
+use crate::output::{COULD_NOT, Failure, NO, Said};
+use crate::typed::typed;
+
+/// Keeps what is in effect. That this failed is worth saying, and no failure of a command that has done its work.
+pub fn keep(global: &Global, state: &State, known: Option<Known<'_>>) -> Option<Said> {
+    match history(global).keep(state, known, &typed()) {
+        // Who named a directory expects something in it.
+        Ok(Kept::Nameless) if global.state_dir.is_some() => {
+            Some(Said::with_help(format!("{}: nothing is kept on disk", nameless(state.netns())), NAMELESS))
+        }
+        Ok(Kept::Written | Kept::Unchanged | Kept::Nameless) => None,
+        Err(error) => Some(Said::with_help(
+            format!("the applied policy is in effect, but not kept for after a reboot: {error}"),
+            help(&error),
+        )),
+    }
+}
+
+/// A generation as one whose policy is known.
+pub fn known(generation: &Generation) -> Known<'_> {
+    Known { generation: generation.live.id, policy: &generation.record.policy }
+}
+
+/// The file that was kept, and its bindings.
+pub fn last(global: &Global) -> Result<(String, Vec<Entry>), Failure> {
+    let netns = netns(global)?;
+    let history = history(global);
+    let (Some(name), Some(file)) = (Name::of(&netns), history.file(&netns)) else {
+        return Err(Failure::new(Said::with_help(format!("{}: nothing is kept of it", nameless(&netns)), NAMELESS)));
+    };
+    let file = file.display().to_string();
+    let nothing = |message: String, help: String| Failure { exit: NO, said: vec![Said::with_help(message, help)] };
+    let page = history.last(&name).map_err(|error| Failure::new(Said::with_help(error.to_string(), help(&error))))?;
+    let Some(page) = page else {
+        return Err(nothing(
+            format!("{file}: there is no such file: nothing was applied in {name} since sklookup keeps that"),
+            "`sklookup apply FILE` applies a policy, and from then on it is kept".to_owned(),
+        ));
+    };
+    if page.fate == Fate::TakenAway {
+        return Err(nothing(
+            format!("{file}: steering was taken away on purpose, at {}, by: {}", page.time, page.command),
+            format!("to bring back what was applied before that: sklookup {}apply {file}", spelled(global)),
+        ));
+    }
+    let entries = parse_file(&page.text, &file).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
+    Ok((file, entries))
+}
+
+/// The options without which a command would mean another namespace.
+fn spelled(global: &Global) -> String {
+    global.netns.as_ref().map(|netns| format!("--netns {netns} ")).unwrap_or_default()
+}
+
+const NAMELESS: &str = "kept is what is applied where the system booted, and in namespaces that `ip netns` knows by name: \
+                        others do not come back after a reboot";
+
+fn nameless(netns: &Netns) -> String {
+    format!("{} (inode {}) has no name that means it after a reboot", netns.describe(), netns.inode())
+}
+
+fn help(error: &HistoryError) -> String {
+    match error {
+        HistoryError::Disk(DiskError::Untrusted { .. }) => {
+            "sklookup believes only what root or its own user alone could have written: look who made it, then mend owner \
+             and mode, or remove it"
+        }
+        HistoryError::Disk(DiskError::Failed(error)) if matches!(error.errno(), Errno::ACCESS | Errno::PERM) => {
+            "run it as root, or name a directory of your own: --state-dir DIR"
+        }
+        HistoryError::Disk(DiskError::Failed(_)) => "mend that, then any command that changes something keeps it",
+        HistoryError::Disk(_) | HistoryError::NotAPage { .. } => {
+            "look at the file; `sklookup apply` takes it by its name if it is a policy"
+        }
+        HistoryError::Locked { .. } => "another command holds it: look with `fuser`, and try again",
+        HistoryError::State(_) => "`sklookup status` shows what is in effect",
+    }
+    .to_owned()
+}

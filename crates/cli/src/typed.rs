@@ -1,0 +1,51 @@
+//! What was typed, for whoever wonders later where something came from.
+
+use std::ffi::OsString;
+
+/// The command line of this process as it could be typed again. It is kept with what it did, so a long one is cut.
+pub fn typed() -> String {
+    line(std::env::args_os().skip(1))
+}
+
+fn line(arguments: impl Iterator<Item = OsString>) -> String {
+    const LONGEST: usize = 400; // characters
+    let mut line = "sklookup".to_owned();
+    for argument in arguments {
+        line.push(' ');
+        line.push_str(&quoted(&argument.to_string_lossy()));
+    }
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_kept_as_a_shell_would_read_it() {
+        let words = ["run", "--bind", "tcp 127.0.0.0/8 80", "--", "sh", "-c", "echo 'a'", ""];
+        assert_eq!(
+            line(words.into_iter().map(Into::into)),
+            r"sklookup run --bind 'tcp 127.0.0.0/8 80' -- sh -c 'echo '\''a'\''' ''"
+        );
+    }
+
+    #[test]
+    fn a_long_command_line_is_cut_between_characters() {
+        let line = line(["ü".repeat(1000)].into_iter().map(Into::into));
+        assert_eq!(line.chars().count(), 403);
+        assert!(line.ends_with("ü..."), "{line}");
+    }
+}
