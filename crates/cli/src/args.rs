@@ -421,13 +421,14 @@ Exit status: 0 steering can work here, 1 it can't until what is broken is mended
 /// Run cases.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A case is a world of sockets and programs, and packets with who must get each; docs/cases.md has the format. Every case runs \
-in network and mount namespaces of its own: nothing outside is touched and nothing is left behind. It needs root.
+A case is a world of sockets and programs, and packets with who must get each; docs/cases.md has the format. On the kernel \
+every case runs in network and mount namespaces of its own, with real sockets and packets: nothing outside is touched and \
+nothing is left behind. That needs root. On the engine, which is sk_lookup without a kernel, it needs nothing.
 
 Examples:
   sudo sklookup test cases.toml
-  sudo sklookup test testdata/lookup --json
-  sudo sklookup test testdata/lookup/verdicts.toml --case two-programs/drop/A
+  sklookup test testdata/lookup --on engine
+  sudo sklookup test testdata/lookup/verdicts.toml --case two-programs/drop/A --json
 
 Exit status: 0 all that ran passed, 1 a case failed, 2 a file is wrong, or no case could run.")]
 pub struct Test {
@@ -437,16 +438,18 @@ pub struct Test {
     /// Only the case of this name
     #[arg(long, value_name = "NAME")]
     pub case: Option<String>,
-    /// What runs them
-    #[arg(long, value_name = "kernel", default_value = "kernel")]
+    /// What runs them; with `both`, the kernel where it can
+    #[arg(long, value_name = "engine|kernel|both", default_value = "both")]
     pub on: On,
 }
 
 /// What runs cases.
 #[derive(Clone, Copy, Debug, ValueEnum)]
+#[allow(missing_docs)]
 pub enum On {
-    /// This machine's kernel
+    Engine,
     Kernel,
+    Both,
 }
 
 /// Print completions.

@@ -51,6 +51,11 @@ pub struct LinkState {
 /// Something that implements sk_lookup, with the objects of one case in it. Every object has the name that the case gives
 /// it.
 pub trait Host {
+    /// Whether it refuses what the verifier refuses.
+    fn verifies(&self) -> bool {
+        true
+    }
+
     /// Makes namespaces, interfaces and local routes.
     fn furnish(&mut self, world: &World) -> Outcome;
     /// The index of an interface.

@@ -27,6 +27,7 @@
 
 mod bytes;
 pub mod case;
+mod engine;
 mod errno;
 mod executor;
 mod files;
@@ -38,6 +39,7 @@ mod report;
 
 pub use bytes::Bytes;
 pub use case::Case;
+pub use engine::Engine;
 pub use errno::Errno;
 pub use executor::{Executor, Verdict, run};
 pub use files::{case_files, read_cases};

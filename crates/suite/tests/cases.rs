@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sklookup_suite::{Case, Kernel, Row, Verdict, case_files, load, read_cases};
+use sklookup_suite::{Case, Engine, Executor, Kernel, Row, Verdict, case_files, load, read_cases};
 use sklookup_testbed::{Completion, Trial};
 
 fn main() {
@@ -17,20 +17,21 @@ fn main() {
     });
     assert!(!cases.is_empty());
     let cases = cases.into_iter().chain(documented());
-    let kernel = Arc::new(Kernel::new());
-    let trials = cases.map(|case| {
-        let kernel = kernel.clone();
-        let stem = Path::new(&*case.file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Trial::ignorable_test(format!("{stem}::{} @ kernel", case.name), move || {
-            let row = Row::of(&case, &*kernel);
-            match &row.verdict {
-                Verdict::Passed => Ok(Completion::Completed),
-                Verdict::Skipped(reason) => Ok(Completion::ignored_with(reason.clone())),
-                Verdict::Failed { .. } => Err(row.to_string().into()),
-            }
-        })
-    });
+    let executors: [Arc<dyn Executor + Send + Sync>; 2] = [Arc::new(Engine), Arc::new(Kernel::new())];
+    let trials = cases.flat_map(|case| executors.clone().map(|executor| trial(case.clone(), executor)));
     sklookup_testbed::main(trials.collect());
+}
+
+fn trial(case: Case, executor: Arc<dyn Executor + Send + Sync>) -> Trial {
+    let stem = Path::new(&*case.file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Trial::ignorable_test(format!("{stem}::{} @ {}", case.name, executor.name()), move || {
+        let row = Row::of(&case, &*executor);
+        match &row.verdict {
+            Verdict::Passed => Ok(Completion::Completed),
+            Verdict::Skipped(reason) => Ok(Completion::ignored_with(reason.clone())),
+            Verdict::Failed { .. } => Err(row.to_string().into()),
+        }
+    })
 }
 
 /// The cases that the documentation shows: each block is a file.

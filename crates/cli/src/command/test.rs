@@ -1,7 +1,7 @@
 //! `test`: cases that state how sk_lookup behaves, run on what is there to run them.
 
 use serde_json::{Map, Value, json};
-use sklookup_suite::{Case, Executor, Kernel, Report, Row, Verdict, case_files, read_cases};
+use sklookup_suite::{Case, Engine, Kernel, Report, Row, Verdict, case_files, read_cases};
 
 use crate::args::{On, Test};
 use crate::counts::many;
@@ -12,14 +12,11 @@ pub fn test(args: &Test) -> Result<Answer, Failure> {
     let failed = |problems: Vec<_>| Failure::problems(COULD_NOT, &problems);
     let files = case_files(&args.files).map_err(failed)?;
     let cases = selected(read_cases(&files).map_err(failed)?, args)?;
-    let kernel;
-    let executors: &[&dyn Executor] = match args.on {
-        On::Kernel => {
-            kernel = Kernel::new();
-            &[&kernel]
-        }
+    let report = match args.on {
+        On::Engine => Report::of(&cases, &[&Engine]),
+        On::Kernel => Report::of(&cases, &[&Kernel::new()]),
+        On::Both => Report::of(&cases, &[&Engine, &Kernel::new()]),
     };
-    let report = Report::of(&cases, executors);
     if report.passed() == 0 && report.failed().next().is_none() {
         return Err(nothing_ran(&report));
     }
