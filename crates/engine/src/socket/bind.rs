@@ -122,7 +122,8 @@ impl World {
 /// Whether two sockets can't have one port.
 fn excludes(sock: &Sock, other: &Sock) -> bool {
     let devices_meet = sock.device == 0 || other.device == 0 || sock.device == other.device;
-    let share_port = sock.reuse_port && other.reuse_port && sock.uid == other.uid;
+    // One that has a group already, by a program attached before it had an address, can't join another.
+    let share_port = sock.reuse_port && sock.group.is_none() && other.reuse_port && sock.uid == other.uid;
     // A TCP listener does not give up its port to who may only reuse addresses.
     let share_address = sock.reuse_address && other.reuse_address && other.state != State::Listen;
     devices_meet && !share_port && !share_address && sock.overlaps(other)

@@ -33,14 +33,8 @@ impl World {
         let neighbours = ports.get(&sock.port).into_iter().flatten().map(|other| self.known(*other));
         let group = neighbours.filter(|other| shares_group(sock, other)).find_map(|other| other.group);
         match (group, sock.group) {
-            (Some(group), Some(own)) if group != own => {
-                // It has had a program attached before it had an address.
-                if self.group(own).members.len() > 1 {
-                    return Err(Errno::BUSY);
-                }
-                self.remove_group(own);
-                self.enter_group(id, group);
-            }
+            // It had a program attached before it listened, and with it a group of its own.
+            (Some(group), Some(own)) if group != own => return Err(Errno::ADDRINUSE),
             (Some(group), None) => self.enter_group(id, group),
             (None, None) => {
                 let group = self.add_group(Group::default());

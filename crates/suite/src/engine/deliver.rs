@@ -18,7 +18,7 @@ impl Simulated {
         let packet = self.arriving(&send.packet, send.cpu)?;
         match (send.packet.flags, &send.from) {
             (Some(flags), _) => self.segment(send, packet, flags),
-            (None, Some(sender)) => self.from_socket(send, &packet, sender),
+            (None, Some(sender)) => self.by_socket(send, &packet, sender),
             (None, None) if send.packet.protocol == sklookup_policy::Protocol::Tcp => self.connect(send, packet),
             (None, None) => {
                 let delivered = self.receive(&send.packet, &packet)?;
@@ -72,7 +72,9 @@ impl Simulated {
 
     fn named(&self, id: SocketId) -> Outcome<String> {
         let found = self.sockets.iter().find(|(_, open)| open.id() == id);
-        found.map(|(name, _)| name.clone()).ok_or_else(|| Refusal::Broken(format!("socket {id} got it, which is none of the case's")))
+        found
+            .map(|(name, _)| name.clone())
+            .ok_or_else(|| Refusal::Broken(format!("socket {id} got it, which is none of the case's")))
     }
 
     /// A client that connects: its SYN, the acknowledgement that ends the handshake, a byte.
@@ -84,7 +86,8 @@ impl Simulated {
         if !self.answers(&listener, &send.packet)? {
             return Ok(plain(Receiver::Dropped));
         }
-        let broken = |what: &str, delivered: Engine| Refusal::Broken(format!("{}: {what} came to {delivered:?}", send.packet));
+        let broken =
+            |what: &str, delivered: Engine| Refusal::Broken(format!("{}: {what} came to {delivered:?}", send.packet));
         let acknowledgement = syn.clone().with_segment(Segment::ACK);
         let socket = self.socket(&listener)?.internet()?.clone();
         if self.syn_cookies {
@@ -153,8 +156,7 @@ impl Simulated {
     /// A segment of no connection; what comes back is the answer of whoever got it.
     fn segment(&mut self, send: &Send, packet: Arriving, flags: Flags) -> Outcome<Delivery> {
         let bit = |name: &str| Flags::NAMES.iter().any(|(known, bit)| *known == name && flags.has(*bit));
-        let segment =
-            Segment { syn: bit("syn"), ack: bit("ack"), fin: bit("fin"), rst: bit("rst"), ..Segment::NONE };
+        let segment = Segment { syn: bit("syn"), ack: bit("ack"), fin: bit("fin"), rst: bit("rst"), ..Segment::NONE };
         let delivered = self.receive(&send.packet, &packet.with_segment(segment))?;
         let receiver = match delivered {
             Engine::Socket(id) => {
@@ -173,7 +175,7 @@ impl Simulated {
     }
 
     /// From a socket of the case, which hears of an error where it can be told.
-    fn from_socket(&mut self, send: &Send, packet: &Arriving, sender: &str) -> Outcome<Delivery> {
+    fn by_socket(&mut self, send: &Send, packet: &Arriving, sender: &str) -> Outcome<Delivery> {
         let delivered = self.receive(&send.packet, packet)?;
         let receiver = self.receiver(delivered, &send.packet)?;
         let open = self.socket(sender)?;

@@ -140,9 +140,12 @@ impl Host for Simulated {
     fn load(&mut self, program: &str, spec: &ProgramSpec) -> Result<(), LoadRefusal> {
         let maps: Outcome<Vec<&Map>> = spec.maps.iter().map(|name| self.map(name)).collect();
         let maps = maps.map_err(|refusal| LoadRefusal { refusal, log: String::new() })?;
-        let loaded = Program::load(&self.machine, spec, &maps).map_err(|error| LoadRefusal {
-            refusal: Refusal::Errno(Errno(error.errno().raw_os_error())),
-            log: error.log().to_owned(),
+        let loaded = Program::load(&self.machine, spec, &maps).map_err(|error| {
+            let refusal = match error.log().contains("is not implemented") {
+                true => Refusal::Cannot(format!("it has not everything: {}", error.log())),
+                false => Refusal::Errno(Errno(error.errno().raw_os_error())),
+            };
+            LoadRefusal { refusal, log: error.log().to_owned() }
         })?;
         self.programs.insert(program.to_owned(), loaded);
         Ok(())
@@ -226,7 +229,9 @@ impl Host for Simulated {
 
     fn ask(&mut self, packet: &Packet) -> Outcome<Option<u64>> {
         let interface = match &packet.interface {
-            Some(name) => self.interface(name).ok_or_else(|| Refusal::Broken(format!("there is no interface {name}")))?,
+            Some(name) => {
+                self.interface(name).ok_or_else(|| Refusal::Broken(format!("there is no interface {name}")))?
+            }
             None => 0,
         };
         let protocol = protocol(packet);

@@ -22,6 +22,9 @@ pub(super) mod flag {
 
 /// The longest key of a hash: what fits a program's stack.
 const MAX_HASH_KEY: u32 = 512;
+/// A sockhash with more entries is refused before memory is asked for. Where the limit is was not looked for: the largest
+/// number is beyond it (seen on Linux 6.18), and it takes gigabytes to get near.
+const MAX_SOCKHASH: u32 = i32::MAX as u32;
 /// The longest value of a per-CPU map.
 const MAX_PERCPU_VALUE: u32 = 32 << 10;
 
@@ -50,7 +53,8 @@ pub(super) fn check(spec: &MapSpec) -> Result<(), Errno> {
         }
         MapType::Sockhash => {
             fails(spec.key_size == 0 || !holds_sockets(spec))?;
-            too_big(spec.key_size > MAX_HASH_KEY)
+            too_big(spec.key_size > MAX_HASH_KEY)?;
+            fails(spec.max_entries > MAX_SOCKHASH)
         }
     }
 }
