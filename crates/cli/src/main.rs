@@ -13,6 +13,7 @@ mod progress;
 mod render;
 mod socket_match;
 mod typed;
+mod verifier_log;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -9,6 +9,7 @@ use sklookup_steering::Error;
 
 use crate::command::run;
 use crate::escape::{printable_json, printable_lines};
+use crate::verifier_log;
 
 /// Done, or yes.
 pub const YES: u8 = 0;
@@ -152,6 +153,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match &error {
             Error::Policy(problems) => Failure::problems(COULD_NOT, problems),
+            Error::Load(error) if !error.log().is_empty() => Failure::new(verifier_log::refusal(error)),
             _ => Failure::new(Said { message: error.to_string(), help: error.help(), place: None }),
         }
     }

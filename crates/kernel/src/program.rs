@@ -39,7 +39,7 @@ impl Program {
     /// CAP_BPF, E2BIG for more than 64 maps or too many instructions.
     #[doc(alias = "BPF_PROG_LOAD")]
     pub fn load(spec: &ProgramSpec, maps: &[BorrowedFd<'_>]) -> std::result::Result<Program, LoadError> {
-        let refuse = |errno, log: String| LoadError { program: spec.name.clone(), errno, log };
+        let refuse = |errno, log: String| LoadError::new(&spec.name, errno, log);
         let insns = with_fds(&spec.insns, maps).map_err(|log| refuse(Errno::INVAL, log))?;
         let license = CString::new(spec.license.as_str())
             .map_err(|_| refuse(Errno::INVAL, "the licence has a zero byte".to_owned()))?;
@@ -299,6 +299,11 @@ pub struct LoadError {
 }
 
 impl LoadError {
+    /// The refusal of a program of this name, with all that the verifier wrote.
+    pub fn new(program: impl Into<String>, errno: Errno, log: impl Into<String>) -> LoadError {
+        LoadError { program: program.into(), errno, log: log.into() }
+    }
+
     /// What the kernel answered.
     pub fn errno(&self) -> Errno {
         self.errno

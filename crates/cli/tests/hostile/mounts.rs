@@ -8,8 +8,7 @@ use sklookup_kernel::bpffs;
 use sklookup_testbed::leftovers::{attached, names};
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
-use crate::command::sklookup;
-use crate::world::{done, refused, typed};
+use crate::world::{assert_left, done, refused, sklookup, typed};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -42,7 +41,7 @@ fn one_state(sandbox: &Sandbox) {
     refused(&format!("--bpffs {again} bind web tcp 127.7.0.0/16 444"), &format!("by process {}", std::process::id()));
     drop(lock);
     done(&format!("--bpffs {again} unload"));
-    assert_eq!((names(&sandbox.bpffs), attached(sandbox)), (Vec::new(), Vec::new()));
+    assert_left(sandbox, &[]);
 }
 
 fn two_states(sandbox: &Sandbox) {
@@ -62,7 +61,7 @@ fn two_states(sandbox: &Sandbox) {
     done("unload");
     assert_eq!(attached(sandbox), programs[1..]);
     done(&format!("--bpffs {second} unload"));
-    assert_eq!(attached(sandbox), Vec::<u32>::new());
+    assert_left(sandbox, &[]);
 }
 
 fn read_only(sandbox: &Sandbox) {
@@ -93,6 +92,7 @@ fn read_only(sandbox: &Sandbox) {
     remount(MountFlags::empty());
     done("bind web tcp 127.7.0.0/16 443");
     done("unload");
+    assert_left(sandbox, &[]);
 }
 
 fn anothers(sandbox: &Sandbox) {
@@ -105,7 +105,7 @@ fn anothers(sandbox: &Sandbox) {
     drop(listener);
     assert!(typed("doctor").stdout.contains("owner 1000"));
     chown(&sandbox.bpffs, Some(0), None).unwrap();
-    assert_eq!(names(&sandbox.bpffs), Vec::<String>::new());
+    assert_left(sandbox, &[]);
 }
 
 fn crowded(sandbox: &Sandbox) {
@@ -125,5 +125,5 @@ fn crowded(sandbox: &Sandbox) {
     done("unload");
     let left = names(&sandbox.bpffs);
     assert_eq!(left.len(), NAMES + 1);
-    assert!(left.iter().all(|name| ["gen-", "sklookup"].iter().any(|ours| name.starts_with(ours))));
+    assert_left(sandbox, &left.iter().map(String::as_str).collect::<Vec<_>>());
 }

@@ -7,9 +7,8 @@ use std::process::Output;
 use sklookup_kernel::{Sockmap, bpffs, interface};
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
-use crate::command::command;
 use crate::rename::{ADDRESS, Renamed};
-use crate::world::{every_command, policy};
+use crate::world::{command, every_command, policy};
 
 pub fn trials() -> Vec<Trial> {
     vec![

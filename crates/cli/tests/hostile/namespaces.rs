@@ -6,10 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sklookup_kernel::{Link, Netns};
-use sklookup_testbed::leftovers::{attached, names};
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
-use crate::world::done;
+use crate::world::{assert_left, done};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -74,7 +73,7 @@ fn again(sandbox: &Sandbox) {
     assert_eq!(Link::query(next.as_fd()).unwrap().len(), 1);
     assert_eq!(done(&format!("--netns {netns} export")).stdout, "bindings = [\n  \"other tcp 127.8.0.0/16 80\",\n]\n");
     done(&format!("--netns {netns} unload"));
-    assert_eq!(names(&sandbox.bpffs), Vec::<String>::new());
+    assert_left(sandbox, &[]);
 }
 
 fn swept(sandbox: &Sandbox) {
@@ -89,5 +88,5 @@ fn swept(sandbox: &Sandbox) {
     }
     done("bind web tcp 127.7.0.0/16 80");
     done("unload");
-    assert_eq!((names(&sandbox.bpffs), attached(sandbox)), (Vec::new(), Vec::new()));
+    assert_left(sandbox, &[]);
 }

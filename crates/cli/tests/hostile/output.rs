@@ -5,9 +5,8 @@ use std::process::{Output, Stdio};
 
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
-use crate::command::command;
 use crate::rename::Renamed;
-use crate::world::{every_command, policy};
+use crate::world::{assert_left, command, every_command, policy};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -34,7 +33,7 @@ fn each(sandbox: &Sandbox, run: impl Fn(&[&str]) -> Output, check: impl Fn(&[&st
             let words: Vec<&str> = flag.iter().copied().chain(line.iter().map(String::as_str)).collect();
             check(&words, run(&words));
         }
-        assert_eq!(sklookup_testbed::leftovers::names(&sandbox.bpffs), Vec::<String>::new());
+        assert_left(sandbox, &[]);
     }
 }
 
@@ -81,6 +80,6 @@ fn run(sandbox: &Sandbox) {
         let ran = command(&words).stdout(full_disk()).stderr(full_disk()).output().unwrap();
         // A document that can't be written is a failure of ours, whatever the command came to.
         assert_eq!(ran.status.code(), Some(if json.is_empty() { 0 } else { 125 }), "{words:?}");
-        assert_eq!(sklookup_testbed::leftovers::names(&sandbox.bpffs), Vec::<String>::new());
+        assert_left(sandbox, &[]);
     }
 }

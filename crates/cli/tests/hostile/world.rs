@@ -1,12 +1,36 @@
 //! Commands as typed, and every command there is.
 
-use sklookup_testbed::Sandbox;
+use std::process::Command;
 
-use crate::command::{Ran, sklookup};
+use sklookup_testbed::{Leftovers, Sandbox, Trace};
+
+use crate::command::Ran;
+
+/// The command, in the namespaces of this thread; what it makes is written down in the `/run` of the sandbox.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = crate::command::command(arguments);
+    trace().of(&mut command);
+    command
+}
+
+/// Runs it to its end.
+pub fn sklookup(arguments: &[&str]) -> Ran {
+    command(arguments).output().unwrap().into()
+}
 
 /// Runs a command line; no word has a blank in it.
 pub fn typed(line: &str) -> Ran {
     sklookup(&line.split(' ').collect::<Vec<_>>())
+}
+
+/// Nothing of sklookup is left: no name in the bpffs but these, nothing on the hook, none of the objects that were made.
+pub fn assert_left(sandbox: &Sandbox, pins: &[&str]) {
+    let pins = pins.iter().map(ToString::to_string).collect();
+    assert_eq!(Leftovers::of(sandbox, &trace()), Leftovers { pins, ..Leftovers::default() });
+}
+
+fn trace() -> Trace {
+    Trace::new("/run/trace")
 }
 
 /// Runs a command line that has to work.

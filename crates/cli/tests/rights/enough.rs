@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::Stdio;
 
 use rustix::mount::mount_bind;
-use sklookup_kernel::{Link, Netns};
+use sklookup_kernel::Netns;
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
 use crate::under_test::{Run, tcp};
@@ -38,6 +38,8 @@ fn everything(sandbox: &Sandbox, uid: u32) {
     done(&format!("register web --pid {}", server.child.id()));
     assert_eq!(tcp("127.7.1.2:80").unwrap(), "mine");
     done("unbind dns udp 127.8.0.0/16 53");
+    done("upgrade");
+    assert_eq!(tcp("127.7.1.2:80").unwrap(), "mine");
     let status = done("status");
     assert!(status.stdout.contains(&format!("(pid {})  cookie ", server.child.id())), "{status:?}");
     assert!(!status.stdout.contains("not seen"), "all there is can be seen: {status:?}");
@@ -56,8 +58,7 @@ fn everything(sandbox: &Sandbox, uid: u32) {
     done("unregister web");
     assert!(tcp("127.7.1.2:80").is_err());
     done("unload");
-    assert!(user.left_nothing());
-    assert_eq!(Link::query(sandbox.netns.as_fd()).unwrap(), Vec::<u32>::new());
+    user.assert_clean(sandbox);
 }
 
 fn others(sandbox: &Sandbox) {
@@ -83,6 +84,7 @@ fn others(sandbox: &Sandbox) {
         assert!(taken.stderr.contains(fact), "{fact}: {taken:?}");
     }
     user.done(ENOUGH, "unload");
+    user.assert_clean(sandbox);
 }
 
 /// A new namespace under a name, as `ip netns add` makes one.

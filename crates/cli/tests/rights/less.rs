@@ -27,11 +27,13 @@ fn less(sandbox: &Sandbox, caps: CapabilitySet, missing: &[&str], held: &[&str])
     let policy = policy.to_str().unwrap();
     let server = user.server("mine", "tcp 127.0.0.1:8080");
     let pid = server.child.id().to_string();
+    let named = |ran: &Ran| {
+        let named = |cap: &&str| ran.stderr.lines().any(|line| line.contains("missing: ") && line.contains(cap));
+        matches!(ran.exit, Some(2 | 125)) && missing.iter().all(named) && !held.iter().any(named)
+    };
     let refused = |arguments: &[&str]| {
         let ran: Ran = user.command(caps, arguments).output().unwrap().into();
-        let named = |cap: &&str| ran.stderr.lines().any(|line| line.contains("missing: ") && line.contains(cap));
-        assert!(matches!(ran.exit, Some(2 | 125)) && ran.stdout.is_empty(), "{arguments:?}: {ran:?}");
-        assert!(missing.iter().all(named) && !held.iter().any(named), "{arguments:?}: {ran:?}");
+        assert!(named(&ran) && ran.stdout.is_empty(), "{arguments:?}: {ran:?}");
     };
     let every = || {
         refused(&["apply", policy]);
@@ -41,7 +43,7 @@ fn less(sandbox: &Sandbox, caps: CapabilitySet, missing: &[&str], held: &[&str])
 
     every();
     refused(&["register", "web", "--pid", &pid]);
-    assert!(user.left_nothing());
+    user.assert_clean(sandbox);
     for line in ["status", "export", &format!("check {policy}"), "unload"] {
         user.done(caps, line);
     }
@@ -55,11 +57,18 @@ fn less(sandbox: &Sandbox, caps: CapabilitySet, missing: &[&str], held: &[&str])
     user.done(ENOUGH, "bind web tcp 127.7.0.0/16 80");
     user.done(ENOUGH, &format!("register web --pid {pid}"));
     every();
+    // A program alone takes CAP_BPF alone, where its maps are there.
+    let upgraded = user.run(caps, "upgrade");
+    assert_eq!(
+        (upgraded.exit == Some(0), named(&upgraded)),
+        (held == ["CAP_BPF"], held != ["CAP_BPF"]),
+        "{upgraded:?}"
+    );
     let status = user.done(caps, "status");
     assert!(status.stdout.contains("127.0.0.1:8080"), "{status:?}");
     assert!(user.done(caps, "list").stdout.contains("web tcp 127.7.0.0/16 80"));
     assert_eq!(tcp("127.7.1.2:80").unwrap(), "mine");
     user.done(caps, "unload");
-    assert!(user.left_nothing());
+    user.assert_clean(sandbox);
     assert!(tcp("127.7.1.2:80").is_err());
 }

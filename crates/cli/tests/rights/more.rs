@@ -21,7 +21,7 @@ fn perfmon(sandbox: &Sandbox) {
     assert!(verifier(caps).starts_with("fine"), "{}", verifier(caps));
     user.done(caps, "bind web tcp 127.7.0.0/16 80");
     user.done(ENOUGH, "unload");
-    assert!(user.left_nothing());
+    user.assert_clean(sandbox);
 }
 
 fn ptrace(sandbox: &Sandbox) {
@@ -43,5 +43,5 @@ fn ptrace(sandbox: &Sandbox) {
         }
     }
     user.done(ENOUGH, "unload");
-    assert!(user.left_nothing());
+    user.assert_clean(sandbox);
 }

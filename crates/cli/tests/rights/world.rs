@@ -1,10 +1,11 @@
 //! A user with some capabilities and a bpffs of its own.
 
+use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use rustix::mount::{MountFlags, mount};
-use sklookup_testbed::{CapabilitySet, Rights, Sandbox, copy_program};
+use sklookup_testbed::{CapabilitySet, Leftovers, Rights, Sandbox, Trace, copy_program, leftovers};
 
 use crate::under_test::Run;
 
@@ -22,6 +23,7 @@ pub struct User {
     bpffs: PathBuf,
     sklookup: PathBuf,
     server: PathBuf,
+    trace: Trace,
 }
 
 /// What a command did.
@@ -36,7 +38,11 @@ impl User {
     /// Gives a user a bpffs that nobody else may enter.
     pub fn new(sandbox: &Sandbox, uid: u32) -> User {
         let place = |name: &str| sandbox.scratch.join(format!("{name}-of-{uid}"));
-        let user = User { uid, bpffs: place("bpffs"), sklookup: place("sklookup"), server: place("server") };
+        let (bpffs, trace) = (place("bpffs"), place("trace"));
+        std::fs::write(&trace, "").unwrap();
+        chown(&trace, Some(uid), None).unwrap();
+        let trace = Trace::new(trace);
+        let user = User { uid, bpffs, sklookup: place("sklookup"), server: place("server"), trace };
         std::fs::create_dir(&user.bpffs).unwrap();
         let options = std::ffi::CString::new(format!("mode=0700,uid={uid},gid={uid}")).unwrap();
         mount("bpf", &user.bpffs, "bpf", MountFlags::empty(), Some(options.as_c_str())).unwrap();
@@ -49,6 +55,7 @@ impl User {
     /// A command of sklookup, with these capabilities and no others.
     pub fn command(&self, caps: CapabilitySet, arguments: &[&str]) -> Command {
         let mut command = Rights { uid: self.uid, caps }.command(&self.sklookup);
+        self.trace.of(&mut command);
         command.arg("--bpffs").arg(&self.bpffs).args(arguments).stdin(Stdio::null());
         command
     }
@@ -78,11 +85,10 @@ impl User {
         [self.server.to_str().unwrap(), "serve", name, socket].map(str::to_owned)
     }
 
-    /// Whether there is nothing in its bpffs but what each has.
-    pub fn left_nothing(&self) -> bool {
-        std::fs::read_dir(&self.bpffs)
-            .unwrap()
-            .all(|entry| entry.unwrap().path().extension().is_some_and(|extension| extension == "debug"))
+    /// Nothing is left of what this user's commands made: no name, nothing on the hook, no object.
+    pub fn assert_clean(&self, sandbox: &Sandbox) {
+        assert_eq!(leftovers::names(&self.bpffs), Vec::<String>::new());
+        assert_eq!(Leftovers::of(sandbox, &self.trace), Leftovers::default());
     }
 }
 

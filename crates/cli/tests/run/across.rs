@@ -128,7 +128,10 @@ fn failing_look(sandbox: &Sandbox) {
     // Its starter has ended, so whether it still runs is for a look to say.
     let own = server("web", &[]);
     let script = format!("exec 3<&0; '{}' serve web '{ADDRESS}' <&3 & exit 0", own[0]);
-    let mut run = Run::steering(&BIND, &["sh".into(), "-c".into(), script]);
+    // Without a trace, which takes an fd too.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sklookup"));
+    let mut run = Run::spawn(command.arg("run").args(BIND).args(["--", "sh", "-c", &script]).stdin(Stdio::piped()));
+    run.hear("sklookup: steering ");
     limit(&run, 3);
     run.tell("close");
     run.tell("tcp 127.0.0.1:8081");

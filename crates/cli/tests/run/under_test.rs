@@ -6,8 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use sklookup_testbed::Sandbox;
-use sklookup_testbed::leftovers::{attached, names};
+use sklookup_testbed::{Leftovers, Sandbox, Trace};
 
 /// Longer than anything here takes; a test that waits this long has failed.
 const LONG: Duration = Duration::from_secs(20);
@@ -36,8 +35,13 @@ pub struct Ended {
 /// The command under test.
 pub fn sklookup(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sklookup"));
-    command.args(arguments);
+    trace().of(command.args(arguments));
     command
+}
+
+/// Where the commands of a test write what they made: in the `/run` of its sandbox.
+fn trace() -> Trace {
+    Trace::new("/run/trace")
 }
 
 /// A server for `run` to start: this test binary.
@@ -178,8 +182,7 @@ pub fn is_udp_refused(address: &str) -> bool {
     socket.recv(&mut [0; 64]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
-/// Nothing of sklookup is left in a namespace and its bpffs.
+/// Nothing of sklookup is left: no name in the bpffs, nothing on the hook, none of the objects that were made.
 pub fn assert_clean(sandbox: &Sandbox) {
-    assert_eq!(names(&sandbox.bpffs), Vec::<String>::new());
-    assert_eq!(attached(sandbox), Vec::<u32>::new());
+    assert_eq!(Leftovers::of(sandbox, &trace()), Leftovers::default());
 }
