@@ -123,29 +123,29 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd> {
 /// None that an open directory is known to give.
 #[doc(alias = "flock")]
 pub fn try_lock(directory: BorrowedFd<'_>) -> Result<bool> {
-    match door::through("flock", On::Fd(directory), || fs::flock(directory, FlockOperation::NonBlockingLockExclusive)) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(Error::new("flock", "the open directory", errno)),
-    }
+    flock(directory, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// Whether someone has the lock of an open directory. Asking keeps nobody else from asking.
+/// Takes the lock of an open directory beside others who share it; false if someone has it alone.
+///
+/// # Errors
+/// None that an open directory is known to give.
+#[doc(alias = "flock")]
+pub fn try_share(directory: BorrowedFd<'_>) -> Result<bool> {
+    flock(directory, FlockOperation::NonBlockingLockShared)
+}
+
+/// Whether someone has the lock of an open directory alone. Asking keeps nobody else from asking.
 ///
 /// # Errors
 /// None that an open directory is known to give.
 pub fn is_locked(directory: BorrowedFd<'_>) -> Result<bool> {
     // Shared, and given back at once: only who wants it alone could be kept from it for this moment.
-    let ask = |operation| match door::through("flock", On::Fd(directory), || fs::flock(directory, operation)) {
-        Ok(()) => Ok(false),
-        Err(Errno::WOULDBLOCK) => Ok(true),
-        Err(errno) => Err(Error::new("flock", "the open directory", errno)),
-    };
-    let locked = ask(FlockOperation::NonBlockingLockShared)?;
-    if !locked {
-        ask(FlockOperation::Unlock)?;
+    let shared = try_share(directory)?;
+    if shared {
+        flock(directory, FlockOperation::Unlock)?;
     }
-    Ok(locked)
+    Ok(!shared)
 }
 
 /// The process that took the lock of a directory, as far as the kernel tells.
@@ -329,6 +329,15 @@ pub fn unescape(name: &str) -> Option<String> {
     let label = String::from_utf8(label).ok()?;
     // One label, one name: `=41` and lower-case hex are nobody's.
     (escape(&label).as_deref() == Some(name)).then_some(label)
+}
+
+/// Changes the lock of an open directory, through the door; false if someone else's stands against it.
+fn flock(directory: BorrowedFd<'_>, operation: FlockOperation) -> Result<bool> {
+    match door::through("flock", On::Fd(directory), || fs::flock(directory, operation)) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(Error::new("flock", "the open directory", errno)),
+    }
 }
 
 /// Changes the file system, through the door.

@@ -117,7 +117,7 @@ pub(crate) fn build(state: &State, base: Option<&Generation>, plan: &Plan<'_>) -
     }
 
     let id = program.id();
-    let dir = lock::own(&state.generation_dir(id))?.ok_or(Stop::Redo)?;
+    let dir = lock::own_shared(&state.generation_dir(id))?.ok_or(Stop::Redo)?;
     let building = Building { id, program, dir, committed: false };
     let path = building.dir.path.as_path();
     pin(policy.as_fd(), path, names::POLICY)?;

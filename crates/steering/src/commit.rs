@@ -176,7 +176,7 @@ impl State {
     }
 
     /// Points `current` at a generation. A hint: the link decides, so that failing here loses nothing.
-    fn hint(&self, id: u32) {
+    pub(crate) fn hint(&self, id: u32) {
         let next = self.dir.join(names::NEXT);
         let _ = bpffs::unlink(&next);
         if bpffs::symlink(Path::new(&format!("{}{id}", names::GENERATION)), &next).is_ok() {
@@ -250,7 +250,7 @@ impl Writer<'_> {
             // Somebody registered a socket under a label between our look at it and the commit. It was told that this
             // is done, so it has to be: its map is still in the generation before.
             let keep = &mut |current: &Current<'_>| Ok(current.policy.clone());
-            rescued = self.until_done(&[], keep, Some(&labels))?.rescued;
+            rescued = self.until_done(&[], keep, Some(&labels)).map_err(Error::begun)?.rescued;
         }
         Ok(committed)
     }
@@ -351,14 +351,7 @@ impl Writer<'_> {
         state.at(Step::Loading(done.policy.len()));
         let mut building = build(state, Some(&base), &plan)?;
         // Kept from sweepers until we know that nobody registered under what it alone still has.
-        let kept = if dropped.is_empty() {
-            None
-        } else {
-            match lock::attempt(&base.live.dir)? {
-                lock::Attempt::Got(locked) => Some(locked),
-                lock::Attempt::Busy(_) | lock::Attempt::Gone => return Err(Stop::Redo),
-            }
-        };
+        let kept = if dropped.is_empty() { None } else { Some(lock::keep(&base.live.dir)?.ok_or(Stop::Redo)?) };
         for placement in placements.iter().filter(|placement| base.record.labels.contains(&placement.label)) {
             placement.put(&carried(&base, &placement.label)?)?;
         }
@@ -368,7 +361,8 @@ impl Writer<'_> {
         self.held.push(building);
         let mut late = BTreeSet::new();
         for label in dropped {
-            if occupied(&carried(&base, label)?)? {
+            // What can't be looked at is carried over too: the next commit lets it go if it is empty.
+            if carried(&base, label).and_then(|map| Ok(occupied(&map)?)).unwrap_or(true) {
                 late.insert(label.clone());
             }
         }

@@ -130,6 +130,9 @@ pub enum Error {
         /// The label.
         label: Label,
     },
+    /// A call failed when what was asked was in effect already, or part of it.
+    #[error("{0}; what was asked is in effect all the same, or part of it")]
+    Begun(Box<Error>),
     /// The edit was refused by who made it, in its own words.
     #[error("{0}")]
     Refused(String),
@@ -172,12 +175,21 @@ impl Error {
             Error::Kernel(error) if error.errno() == Errno::ROFS => {
                 "the bpffs is mounted read-only; `findmnt -t bpf` shows where: mount -o remount,rw DIR".to_owned()
             }
+            Error::Begun(_) => {
+                "`sklookup status` shows what is in effect; the same command again completes it".to_owned()
+            }
             Error::Kernel(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) => rights(),
             Error::Load(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) && error.log().is_empty() => {
                 rights()
             }
             _ => return None,
         })
+    }
+
+    /// The same when what was asked was in effect already, or part of it: who hears of a failure must not believe that
+    /// nothing has changed.
+    pub(crate) fn begun(self) -> Error {
+        Error::Begun(Box::new(self))
     }
 
     /// Whether something that was looked for in a directory was not there.

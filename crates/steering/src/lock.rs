@@ -1,6 +1,9 @@
 //! Locks on directories: the kernel drops them when their holder dies.
+//!
+//! Who changes or removes what is in a directory has its lock alone. Who only needs a generation to stay shares it: the
+//! one that made it, until it has swept, and the one that replaces it. Neither has to wait for the other.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use sklookup_kernel::{Errno, bpffs};
@@ -34,24 +37,40 @@ pub(crate) enum Attempt {
     Gone,
 }
 
-/// Tries to lock a directory, without waiting.
+/// A way to take the lock of an open directory: alone, or shared.
+type Take = fn(BorrowedFd<'_>) -> sklookup_kernel::Result<bool>;
+
+/// Tries to have a directory alone, without waiting.
 pub(crate) fn attempt(path: &Path) -> Result<Attempt, Error> {
+    attempt_to(bpffs::try_lock, path)
+}
+
+fn attempt_to(take: Take, path: &Path) -> Result<Attempt, Error> {
     let fd = match bpffs::open_dir(path) {
         Ok(fd) => fd,
         Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR) => return Ok(Attempt::Gone),
         Err(error) => return Err(error.into()),
     };
-    if !bpffs::try_lock(fd.as_fd())? {
+    if !take(fd.as_fd())? {
         return Ok(Attempt::Busy(fd));
     }
     let locked = Locked { fd, path: path.to_owned() };
     Ok(if locked.is_there()? { Attempt::Got(locked) } else { Attempt::Gone })
 }
 
-/// Makes a directory of our own and locks it; `None` if the one it belongs in is gone.
+/// Makes a directory of our own and has it alone; `None` if the one it belongs in is gone.
 ///
 /// Between the two a sweeper may take it for litter; then it is simply made again.
 pub(crate) fn own(path: &Path) -> Result<Option<Locked>, Error> {
+    make(path, bpffs::try_lock)
+}
+
+/// The same, shared with whoever needs it to stay.
+pub(crate) fn own_shared(path: &Path) -> Result<Option<Locked>, Error> {
+    make(path, bpffs::try_share)
+}
+
+fn make(path: &Path, take: Take) -> Result<Option<Locked>, Error> {
     let mut deadline = Deadline::after(PATIENCE);
     loop {
         match bpffs::create_dir(path, DIRECTORY_MODE) {
@@ -60,7 +79,7 @@ pub(crate) fn own(path: &Path) -> Result<Option<Locked>, Error> {
             Err(error) if error.errno() == Errno::NOENT => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        match attempt(path) {
+        match attempt_to(take, path) {
             Ok(Attempt::Got(locked)) => return Ok(Some(locked)),
             Ok(Attempt::Busy(_) | Attempt::Gone) => {}
             Err(error) => {
@@ -75,7 +94,12 @@ pub(crate) fn own(path: &Path) -> Result<Option<Locked>, Error> {
     }
 }
 
-/// Whether somebody has the lock of a directory. What can't be looked at may be locked; what is not there is not.
+/// Keeps a directory from being removed; `None` if it is gone.
+pub(crate) fn keep(path: &Path) -> Result<Option<Locked>, Error> {
+    wait_for(path, bpffs::try_share)
+}
+
+/// Whether somebody has a directory alone. What can't be looked at may be locked; what is not there is not.
 pub(crate) fn is_held(path: &Path) -> bool {
     match bpffs::open_dir(path).and_then(|fd| bpffs::is_locked(fd.as_fd())) {
         Ok(held) => held,
@@ -86,15 +110,15 @@ pub(crate) fn is_held(path: &Path) -> bool {
 impl State {
     /// Locks the state directory; `None` if it is gone.
     pub(crate) fn lock(&self) -> Result<Option<Locked>, Error> {
-        wait_for(&self.dir)
+        wait_for(&self.dir, bpffs::try_lock)
     }
 }
 
 /// Locks a directory, waiting for whoever has it; `None` if it is gone.
-pub(crate) fn wait_for(path: &Path) -> Result<Option<Locked>, Error> {
+fn wait_for(path: &Path, take: Take) -> Result<Option<Locked>, Error> {
     let mut deadline = Deadline::after(PATIENCE);
     loop {
-        match attempt(path)? {
+        match attempt_to(take, path)? {
             Attempt::Got(locked) => return Ok(Some(locked)),
             Attempt::Gone => return Ok(None),
             Attempt::Busy(fd) => {

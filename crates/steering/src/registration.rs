@@ -74,6 +74,12 @@ impl Placement {
         Ok(registered(map)?.iter().filter(|slot| touched(slot)).all(|slot| own.contains(&slot.cookie)))
     }
 
+    /// Whether any slot holds one of its sockets.
+    fn is_partly_in(&self, map: &Sockmap) -> bool {
+        let own = |slot: &Registered| self.members.iter().any(|member| member.cookie == slot.cookie);
+        registered(map).is_ok_and(|slots| slots.iter().any(own))
+    }
+
     /// Puts the sockets in, in place of those of the same protocol and family. Each slot changes at once, the first
     /// one first, so that no packet finds the label empty in between.
     pub(crate) fn put(&self, map: &Sockmap) -> Result<(), Error> {
@@ -144,13 +150,15 @@ impl State {
         while let Some(map) = open()? {
             // Two at once could leave some sockets of each: whoever finds the other's in between puts its own again.
             for _ in 0..ROUNDS {
-                placement.put(&map)?;
-                if placement.is_in(&map)? {
+                placement
+                    .put(&map)
+                    .map_err(|error| if placement.is_partly_in(&map) { error.begun() } else { error })?;
+                if placement.is_in(&map).map_err(Error::begun)? {
                     break;
                 }
             }
             // Removed and made again meanwhile, the label is another map.
-            if open()?.is_some_and(|now| now.id() == map.id()) {
+            if open().map_err(Error::begun)?.is_some_and(|now| now.id() == map.id()) {
                 return Ok(());
             }
         }
@@ -198,17 +206,24 @@ impl State {
         };
         let mut map = open()?.ok_or_else(|| Error::NoLabel { label: label.clone() })?;
         let mut emptied = 0;
-        loop {
-            for slot in registered(&map)?.iter().filter(|slot| meant(slot)) {
-                let index = label_map::slot(slot.family, slot.protocol, slot.member);
-                emptied += usize::from(map.remove(index)?);
+        let mut empty = || -> Result<(), Error> {
+            loop {
+                for slot in registered(&map)?.iter().filter(|slot| meant(slot)) {
+                    let index = label_map::slot(slot.family, slot.protocol, slot.member);
+                    emptied += usize::from(map.remove(index)?);
+                }
+                // Removed and made again meanwhile, the label is another map.
+                match open() {
+                    Ok(Some(now)) if now.id() != map.id() => map = now,
+                    Ok(_) | Err(Error::NotLoaded { .. }) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
             }
-            // Removed and made again meanwhile, the label is another map.
-            match open() {
-                Ok(Some(now)) if now.id() != map.id() => map = now,
-                Ok(_) | Err(Error::NotLoaded { .. }) => return Ok(emptied),
-                Err(error) => return Err(error),
-            }
+        };
+        match empty() {
+            Ok(()) => Ok(emptied),
+            Err(error) if emptied > 0 => Err(error.begun()),
+            Err(error) => Err(error),
         }
     }
 }

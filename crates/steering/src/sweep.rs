@@ -20,6 +20,7 @@ impl State {
     /// Sweeps this state and those of namespaces that are no more. What fails is left for the next command.
     pub(crate) fn sweep(&self) {
         let _ = self.sweep_own();
+        let _ = self.mend_hint();
         for name in names_in(&self.root).unwrap_or_default() {
             let other = self.root.join(&name);
             let number = name.bytes().all(|byte| byte.is_ascii_digit());
@@ -47,6 +48,24 @@ impl State {
             if !self.needed(id)? {
                 remove_generation(&path);
             }
+        }
+        Ok(())
+    }
+
+    /// Points `current` at the live generation where who committed it died, or could not.
+    fn mend_hint(&self) -> Result<(), Error> {
+        let says = |live: u32| {
+            let target = bpffs::read_link(&self.dir.join(names::CURRENT));
+            target.is_ok_and(|target| target.to_str().and_then(generation_id) == Some(live))
+                && bpffs::status(&self.dir.join(names::NEXT)).is_err()
+        };
+        if self.live()?.is_none_or(|live| says(live.id)) {
+            return Ok(());
+        }
+        // Whoever has the lock is about to commit, and points it anew.
+        let Attempt::Got(_locked) = lock::attempt(&self.dir)? else { return Ok(()) };
+        if let Some(live) = self.live()? {
+            self.hint(live.id);
         }
         Ok(())
     }
@@ -92,6 +111,10 @@ impl State {
 
     fn unload_if(&self, wanted: impl FnOnce(&State) -> Result<bool, Error>) -> Result<bool, Error> {
         if bpffs::status(&self.dir).is_err() {
+            // Perhaps the last thing that an unload did not come to.
+            if matches!(trust::directory(&self.root), Ok(true)) {
+                let _ = bpffs::rmdir(&self.root);
+            }
             return Ok(false);
         }
         self.make()?; // refuses what is not ours
@@ -110,14 +133,21 @@ impl State {
             Err(error) if error.errno() == Errno::NOENT => false,
             Err(error) => return Err(error.into()),
         };
+        match self.clear_away() {
+            Ok(()) => Ok(live),
+            Err(error) if live => Err(error.begun()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what is left of this state once its link is dead.
+    fn clear_away(&self) -> Result<(), Error> {
         clear(&self.dir)?;
         match bpffs::rmdir(&self.root) {
-            Ok(()) => {}
             // Other namespaces are steered, or somebody begins to.
-            Err(error) if matches!(error.errno(), Errno::NOTEMPTY | Errno::NOENT | Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if matches!(error.errno(), Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            result => gone(result),
         }
-        Ok(live)
     }
 }
 

@@ -84,14 +84,15 @@ pub fn change(
     let (old, new) = changed.expect("an edit that was committed was asked for");
     let kept = committed
         .and_then(|committed| kept::keep(global, state, Some(Known { generation: committed.id(), policy: &new })));
-    let without = match committed {
-        Some(_) => state.empty_labels(new.labels())?.iter().map(ToString::to_string).collect(),
-        None => Vec::new(),
-    };
+    let empty = committed.map_or_else(|| Ok(Vec::new()), |_| state.empty_labels(new.labels()));
+    // What is done is done, whatever becomes of a look at it.
+    let unasked = empty.as_ref().err().map(|error| Said::new(format!("which labels have no socket: {error}")));
+    let without: Vec<String> = empty.unwrap_or_default().iter().map(ToString::to_string).collect();
     Ok(report(global, &difference(&old, &new), new.len(), committed, &without)
         .saying(kept)
         .saying(allowed.iter().map(|catch| Said::new(format!("allowed: {}", catch.message))))
-        .saying(review.unseen.map(|unseen| Said::new(format!("not seen: {unseen}")))))
+        .saying(review.unseen.map(|unseen| Said::new(format!("not seen: {unseen}"))))
+        .saying(unasked))
 }
 
 /// Where each interface of a policy is named first.

@@ -42,7 +42,12 @@ pub fn register(global: &Global, args: &Register) -> Result<Answer, Failure> {
     let placement = Placement { label: args.label.clone(), members };
     let left_out = placement.left_out() + surplus;
     state.register(placement)?;
-    let named = state.generation()?.is_some_and(|live| live.record.policy.labels().contains(&args.label));
+    // What is done is done, whatever becomes of a look at it.
+    let named =
+        state.generation().map(|live| live.is_some_and(|live| live.record.policy.labels().contains(&args.label)));
+    let unseen =
+        named.as_ref().err().map(|error| Said::new(format!("whether a binding names {}: {error}", args.label)));
+    let named = named.ok();
     let more = (left_out > 0).then(|| {
         Said::new(format!(
             "label {}: {left_out} sockets of the group have no slot of their own; the kernel spreads over the whole group all \
@@ -50,14 +55,19 @@ pub fn register(global: &Global, args: &Register) -> Result<Answer, Failure> {
             args.label
         ))
     });
-    let unnamed = (!named).then(|| {
+    let unnamed = (named == Some(false)).then(|| {
         Said::with_help(
             format!("no binding names {} yet", args.label),
             format!("sklookup bind {} {protocols} PREFIX PORTS", args.label),
         )
     });
     let json = json!({ "label": args.label.to_string(), "sockets": sockets, "named-by-a-binding": named });
-    Ok(Answer::yes(text, json).in_effect(true).saying(more).saying(missed.iter().map(not_taken)).saying(unnamed))
+    Ok(Answer::yes(text, json)
+        .in_effect(true)
+        .saying(more)
+        .saying(missed.iter().map(not_taken))
+        .saying(unnamed)
+        .saying(unseen))
 }
 
 pub fn unregister(global: &Global, args: &Unregister) -> Result<Answer, Failure> {

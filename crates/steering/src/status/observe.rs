@@ -1,4 +1,4 @@
-//! Looking: at the state, the sockets, the processes, the hook. Nothing is changed and no lock is taken.
+//! Looking: at the state, the sockets, the processes, the hook. Nothing is changed, and no lock is kept.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::AsFd;
@@ -18,6 +18,7 @@ use super::{
 use crate::counters::add;
 use crate::error::Error;
 use crate::find::protocol;
+use crate::lock::{self, Attempt};
 use crate::record::digest;
 use crate::registration::Registered;
 use crate::state::{Generation, PATIENCE, State, generation_id};
@@ -160,8 +161,7 @@ impl State {
     fn litter(&self, live: u32, parent: u32) -> Result<Vec<String>, Error> {
         // A writer that has just made one and meets this look tries again. `/proc/locks` would not do, it shows no holder
         // in another pid namespace.
-        let forsaken =
-            |path: &Path| bpffs::open_dir(path).and_then(|dir| bpffs::is_locked(dir.as_fd())).is_ok_and(|held| !held);
+        let forsaken = |path: &Path| matches!(lock::attempt(path), Ok(Attempt::Got(_)));
         // Whoever put it in effect is still at work, and sweeps when done: holding what is swept would keep it there.
         if !forsaken(&self.generation_dir(live)) {
             return Ok(Vec::new());
