@@ -27,14 +27,23 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// What there is once all commands have ended, with what these left to be freed given its time.
+    /// What there is once all commands of a trace have ended; what is to be freed is given its time.
     ///
     /// # Panics
     ///
     /// Without the rights to ask.
     pub fn of(sandbox: &Sandbox, trace: &Trace) -> Leftovers {
+        Leftovers::among(sandbox, &trace.made())
+    }
+
+    /// The same, with the objects that were made by many commands.
+    ///
+    /// # Panics
+    ///
+    /// Without the rights to ask.
+    pub fn among(sandbox: &Sandbox, made: &BTreeSet<Object>) -> Leftovers {
         let kept = kept(&sandbox.bpffs);
-        let mut objects: BTreeSet<Object> = trace.made().difference(&kept).copied().collect();
+        let mut objects: BTreeSet<Object> = made.difference(&kept).copied().collect();
         let deadline = Instant::now() + PATIENCE;
         loop {
             objects.retain(|object| object.exists().expect("root may ask for ids"));

@@ -39,6 +39,14 @@ pub fn main(trials: Vec<Trial>) -> ! {
     libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }
 
+/// The same for tests that wait for the kernel most of the time: many at once, unless the command line says how many.
+pub fn main_of_waiting(trials: Vec<Trial>) -> ! {
+    const AT_ONCE: usize = 16;
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    libtest_mimic::run(&arguments, trials).exit()
+}
+
 /// A test that needs no rights.
 pub fn plain_trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name, || {

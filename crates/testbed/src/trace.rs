@@ -67,6 +67,12 @@ impl Trace {
         text.lines().map(|line| parse(line).unwrap_or_else(|| panic!("not a line of a trace: {line:?}"))).collect()
     }
 
+    /// Takes the file away, to begin anew.
+    pub fn remove(&self) {
+        // A command that makes no call writes none.
+        let _ = std::fs::remove_file(&self.file);
+    }
+
     /// Every map, program and link that was made.
     pub fn made(&self) -> BTreeSet<Object> {
         self.calls().iter().filter_map(Call::made).collect()

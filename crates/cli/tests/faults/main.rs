@@ -3,7 +3,25 @@
 #[path = "../command/mod.rs"]
 mod command;
 mod door;
+mod run;
+#[path = "../run/server.rs"]
+mod server;
+#[path = "../services/mod.rs"]
+mod services;
+mod sites;
+mod stop;
+mod subjects;
+mod sweep;
+mod world;
 
 fn main() {
-    sklookup_testbed::main(door::trials())
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, word, name, commands @ ..] = &arguments[..]
+        && word == "serve"
+    {
+        server::serve(name, commands);
+    }
+    sklookup_testbed::main_of_waiting(
+        [door::trials(), sweep::trials(), stop::trials(), run::trials()].into_iter().flatten().collect(),
+    )
 }
