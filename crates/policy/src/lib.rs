@@ -44,6 +44,7 @@ mod protocol;
 pub mod reading;
 mod shadow;
 mod table;
+mod toward;
 
 pub use binding::{Binding, Outcome, Precedence, WhenEmpty};
 pub use canonical::CanonicalReader;
@@ -60,3 +61,4 @@ pub use prefix::parse_prefix;
 pub use problem::{MAX_PROBLEMS, Problem};
 pub use protocol::Protocol;
 pub use shadow::{Shadow, shadowed};
+pub use toward::{toward, winner};

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use sklookup_policy::{
     Binding, CanonicalReader, Entry, Interface, Label, Origin, Outcome, Packet, Policy, PortRange, Ports, Protocol,
-    WhenEmpty, decide, parse_file, shadowed,
+    WhenEmpty, decide, parse_file, shadowed, winner,
 };
 
 const ROUNDS: u64 = 6_000;
@@ -232,6 +232,19 @@ fn a_policy_put_together_and_taken_apart_is_the_one_made_at_once() {
             let part = whole.filtered(|_| *keep.next().expect("one for each"));
             let rest = whole.entries().iter().zip(&kept).filter(|(_, kept)| **kept).map(|(entry, _)| entry.clone());
             assert_eq!(Ok(part), Policy::new(rest.collect()), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_winner_is_the_one_that_the_definition_names() {
+    for universe in universes() {
+        for seed in 1..=ROUNDS / 200 {
+            let drawn = without_conflicts(universe.bindings(&mut Random::new(seed)));
+            let policy = Policy::new(entries(&drawn)).expect("no conflicts are left");
+            for packet in universe.packets.iter().step_by(3) {
+                assert_eq!(winner(&policy, packet), decide(&policy, packet).winner, "seed {seed}: {packet}");
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 use sklookup_kernel::route::LocalRoutes;
-use sklookup_policy::{Binding, Difference, Interface, Outcome, Packet, Policy, Protocol, decide, difference};
+use sklookup_policy::{Binding, Difference, Interface, Outcome, Packet, Policy, Protocol, difference, winner};
 
 pub use session::{Hidden, Session, Whose};
 pub use takeover::Listener;
@@ -209,7 +209,7 @@ fn taker_over(
     interface: Option<Interface>,
 ) -> Option<&Binding> {
     let packet = Packet { protocol, source, destination, interface };
-    let binding = &policy.entries()[decide(policy, &packet).winner?].binding;
+    let binding = &policy.entries()[winner(policy, &packet)?].binding;
     (binding.outcome != Outcome::Pass).then_some(binding)
 }
 

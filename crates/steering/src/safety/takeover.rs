@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use sklookup_policy::{Binding, Interface, Policy, Protocol};
+use sklookup_policy::{Binding, Interface, Policy, Protocol, toward};
 
 use super::{Catch, Hazard, TRIED, World, taker, taker_over};
 
@@ -25,10 +25,12 @@ pub struct Listener {
 
 /// `taking` are the bindings by which the change takes packets from the regular lookup.
 pub(super) fn catches(old: &Policy, new: &Policy, taking: &[&Binding], world: &World) -> Vec<Catch> {
+    let mut taking = taking.to_vec();
+    taking.sort_unstable();
     let mut catches = Vec::new();
     for listener in world.listeners.iter().filter(|listener| !world.registered.contains(&listener.cookie)) {
-        let packets = taking
-            .iter()
+        let packets = candidates(&taking, listener)
+            .into_iter()
             .filter(|binding| touches(binding, listener))
             .flat_map(|binding| addresses(binding, listener, world).map(move |address| (binding, address)))
             .take(TRIED);
@@ -56,6 +58,17 @@ pub(super) fn catches(old: &Policy, new: &Policy, taking: &[&Binding], world: &W
         }
     }
     catches
+}
+
+/// The bindings that can touch a listener by their destination: on a busy machine there are a thousand listeners, most of
+/// them on one address each.
+fn candidates<'a>(taking: &[&'a Binding], listener: &Listener) -> Vec<&'a Binding> {
+    let address = listener.address.ip();
+    if address.is_unspecified() {
+        return taking.to_vec();
+    }
+    let runs = toward(taking, |binding| binding, listener.protocol, address);
+    runs.flat_map(|run| taking[run].iter().copied()).collect()
 }
 
 /// Whether some packet that the binding matches would reach the listener by the regular lookup.
