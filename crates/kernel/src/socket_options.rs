@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! The kernel reads as many bytes as it is told, from where it is told: [`set`] passes a slice.
+//! The kernel reads as many bytes as it is told, from where it is told: `set` passes a slice.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

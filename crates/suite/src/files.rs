@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use sklookup_policy::{Origin, Problem};
+use sklookup_policy::Problem;
 
 use crate::case::Case;
 use crate::load::{MAX_FILE_BYTES, load};
@@ -75,8 +75,13 @@ fn read(path: &Path) -> io::Result<String> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let why = error.to_string();
-    let why = why.split(" (os error").next().unwrap_or_default().to_owned();
-    Problem::new(why)
+    let why = why.split(" (os error").next().unwrap_or_default();
+    Problem::new(format!("{}: {}", path.display(), lower(why)))
         .help("name a case file that can be read, or a directory with such files")
-        .at(Origin::File { path: path.to_string_lossy().into(), line: 1 })
+}
+
+/// The sentence with its first letter small, as messages here are.
+fn lower(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }

@@ -129,12 +129,17 @@ fn answered(what: String, expected: &Answer, came: Outcome) -> Result<(), Why> {
     if came == *expected { Ok(()) } else { Err(unlike(what, word(expected), word(&came))) }
 }
 
+/// What stands below a failure.
+fn indented(text: &str) -> String {
+    text.trim_end().lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
 fn packet(send: &Send, host: &mut dyn Host) -> Result<(), Why> {
     let mut first: Option<Receiver> = None;
     for _ in 0..=send.again {
         let delivery = host.send(send)?;
         let explained = |why: String| match host.trace() {
-            Some(trace) => Why::Wrong(format!("{why}\n{trace}")),
+            Some(trace) => Why::Wrong(format!("{why}\n{}", indented(&trace))),
             None => Why::Wrong(why),
         };
         if !send.expect.contains(&delivery.receiver) {
@@ -196,7 +201,7 @@ fn load(case: &Case, program: &str, expect: &Answer, log: Option<&str>, host: &m
         Err(refused) => (Err(refused.refusal), refused.log),
     };
     answered(format!("load {program}"), expect, came).map_err(|why| match why {
-        Why::Wrong(why) if !written.is_empty() => Why::Wrong(format!("{why}\n{written}")),
+        Why::Wrong(why) if !written.is_empty() => Why::Wrong(format!("{why}\n{}", indented(&written))),
         why => why,
     })?;
     match log {

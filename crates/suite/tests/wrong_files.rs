@@ -55,6 +55,15 @@ fn a_case_has_a_name_of_its_own_and_a_step() {
 }
 
 #[test]
+fn a_file_of_something_else_is_told_by_its_keys() {
+    let told = told("[[case]]\nname = \"x\"\npolicy = []\npacket = \"...\"\nexpect = \"web\"");
+    assert!(
+        told.starts_with("c.toml:3: case \"x\": unknown key \"policy\"\n    the keys here are name, source, "),
+        "{told}"
+    );
+}
+
+#[test]
 fn one_mistake_a_case_is_told_of_every_case() {
     let wrong = |name: &str| format!("[[case]]\nname = \"{name}\"\n");
     let told = told(&[wrong("x"), wrong("y")].concat());

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::tree::{Keys, Node, Read};
-use super::{step, world};
+use super::{list, step, world};
 use crate::case::{Case, Map, Program, Version};
 
 /// Definitions at the top of a file: a case uses them by name.
@@ -50,8 +50,10 @@ pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>) -> Read<Case> {
     let note = keys.text("note", "a sentence")?;
     let kernel = keys.take("kernel").map(|node| version(&node)).transpose()?;
     let world = world::read(&mut keys)?;
-    let steps = step::read(&mut keys)?;
+    let steps = list(&mut keys, "step")?;
+    // First: a file of something else has keys that no case has, and no steps either.
     keys.end()?;
+    let steps = step::read(steps, line)?;
     let mut case = Case { name, file: path.clone(), line, source, kernel, note, world, steps };
     shared.lend(&mut case);
     names::check(&case)?;

@@ -4,9 +4,9 @@ use sklookup_policy::reading::quote;
 
 use super::map::bytes;
 use super::packet::packet;
+use super::program_context;
 use super::socket::socket;
 use super::tree::{Keys, Node, Read, Value as Tree, Wrong};
-use super::{list, program_context};
 use crate::case::{Action, Answer, Found, Operation, Query, Ran, Receiver, Send, Step, TestRun, Value};
 use crate::errno::Errno;
 
@@ -24,18 +24,13 @@ const ACTIONS: [&str; 16] = [
     "delete", "next-key", "open", "socket",
 ];
 
-pub(super) fn read(keys: &mut Keys) -> Read<Vec<Step>> {
-    let line = keys.line;
-    let nodes = list(keys, "step")?;
+pub(super) fn read(nodes: Vec<Node>, line: u32) -> Read<Vec<Step>> {
     if nodes.is_empty() {
         return Err(Wrong::new(line, "the case has no step", "write [[case.step]] and what is done"));
     }
     if nodes.len() > MAX_STEPS {
-        return Err(Wrong::new(
-            line,
-            format!("{} steps are too many", nodes.len()),
-            format!("write at most {MAX_STEPS}"),
-        ));
+        let message = format!("{} steps are too many", nodes.len());
+        return Err(Wrong::new(line, message, format!("write at most {MAX_STEPS}")));
     }
     nodes.into_iter().map(step).collect()
 }
