@@ -315,7 +315,8 @@ impl Writer<'_> {
             if labels.contains(label) {
                 continue;
             }
-            if occupied(&carried(&base, label)?)? {
+            // A rescue lets nothing go: its base is our own generation, whose lock we hold and would wait for.
+            if rescued.is_some() || occupied(&carried(&base, label)?)? {
                 labels.insert(label.clone());
             } else {
                 dropped.push(label);

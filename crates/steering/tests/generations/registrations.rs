@@ -3,12 +3,12 @@
 use std::net::TcpListener;
 
 use sklookup_kernel::Sandbox;
-use sklookup_policy::Protocol;
-use sklookup_steering::Error;
+use sklookup_policy::{Policy, Protocol};
+use sklookup_steering::{Error, Placement};
 use sklookup_testbed::leftovers::names;
 use sklookup_testbed::{Trial, kernel_trial};
 
-use super::world::{Server, apply, bind, datagram_arrives, label, refused, register, state, udp};
+use super::world::{Server, apply, bind, datagram_arrives, entries, label, refused, register, state, udp};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("unregistering_a_socket_that_has_closed_is_done", unregister_closed),
         kernel_trial("unregistering_under_a_label_that_nobody_has_says_so", unregister_unknown),
         kernel_trial("a_registration_is_never_lost_to_a_commit_that_lets_its_label_go", against_commits),
+        kernel_trial("neither_is_it_to_one_that_brings_an_empty_label_of_its_own", against_empty_labels),
         kernel_trial("of_two_registrations_at_once_one_wins_whole", two_at_once),
         kernel_trial("tcp_and_udp_of_one_label_are_apart", protocols_apart),
         kernel_trial("ten_thousand_labels_come_and_go_without_filling_anything", label_churn),
@@ -173,6 +174,30 @@ fn against_commits(sandbox: &Sandbox) {
                 apply(&state, &["other tcp 127.9.0.0/16 80"]).unwrap();
             });
             // At another moment of the commit each time.
+            for _ in 0..round {
+                state.generation().unwrap();
+            }
+            register(&state, "web", vec![server.fd()]).unwrap();
+        });
+        let live = state.generation().unwrap().unwrap().live;
+        assert_eq!(live.registered(&label("web")).unwrap().len(), 1, "round {round}");
+    }
+}
+
+/// As a `run` does before it starts its command. What its commit lets go and takes back must not make it wait for itself.
+fn against_empty_labels(sandbox: &Sandbox) {
+    let state = state(sandbox);
+    for round in 0..60 {
+        apply(&state, &["web tcp 127.7.0.0/16 80"]).unwrap();
+        let server = Server::new("127.0.0.1");
+        std::thread::scope(|scope| {
+            let (netns, bpffs) = (sklookup_kernel::Netns::current().unwrap(), &sandbox.bpffs);
+            scope.spawn(move || {
+                let state = sklookup_steering::State::new(bpffs, netns).unwrap();
+                let own = Placement { label: label("mine"), members: Vec::new() };
+                let other = Policy::new(entries(&["other tcp 127.9.0.0/16 80"])).unwrap();
+                state.commit(&[own], &mut |_| Ok(other.clone())).unwrap();
+            });
             for _ in 0..round {
                 state.generation().unwrap();
             }
