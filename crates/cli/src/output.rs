@@ -153,7 +153,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match &error {
             Error::Policy(problems) => Failure::problems(COULD_NOT, problems),
-            Error::Load(error) if !error.log().is_empty() => Failure::new(verifier_log::refusal(error)),
+            Error::Load(error) if verifier_log::is_refusal(error) => Failure::new(verifier_log::refusal(error)),
             _ => Failure::new(Said { message: error.to_string(), help: error.help(), place: None }),
         }
     }

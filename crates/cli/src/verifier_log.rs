@@ -5,9 +5,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sklookup_kernel::LoadError;
+use sklookup_kernel::{Errno, LoadError};
 
 use crate::output::Said;
+
+/// Whether it was the verifier that refused: out of memory or of rights, a log has nothing to tell.
+pub fn is_refusal(error: &LoadError) -> bool {
+    matches!(error.errno(), Errno::ACCESS | Errno::INVAL | Errno::TOOBIG) && error.log().lines().count() > 1
+}
 
 /// The refusal with the end of its log, and where the whole log is kept.
 pub fn refusal(error: &LoadError) -> Said {
@@ -52,8 +57,6 @@ fn keep(log: &str, directory: &Path) -> io::Result<PathBuf> {
 mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
 
-    use sklookup_kernel::Errno;
-
     use super::*;
 
     fn refused() -> LoadError {
@@ -70,6 +73,8 @@ mod tests {
 
     #[test]
     fn the_end_of_a_log_is_shown_and_all_of_it_kept_for_us_alone() {
+        assert!(is_refusal(&refused()));
+        assert!(!is_refusal(&LoadError::new("x", Errno::NOMEM, "processed 3 insns\nmore\n")));
         let directory = directory("kept");
         let said = refusal_kept_in(&refused(), &directory);
         let help = said.help.clone().unwrap();
