@@ -33,6 +33,16 @@ pub mod helper {
     pub const GET_SMP_PROCESSOR_ID: u32 = 8;
     /// `bpf_tail_call(ctx, map, index)`.
     pub const TAIL_CALL: u32 = 12;
+    /// `bpf_get_numa_node_id()`.
+    pub const GET_NUMA_NODE_ID: u32 = 42;
+    /// `bpf_jiffies64()`.
+    pub const JIFFIES64: u32 = 118;
+    /// `bpf_ktime_get_boot_ns()`.
+    pub const KTIME_GET_BOOT_NS: u32 = 125;
+    /// `bpf_ktime_get_coarse_ns()`.
+    pub const KTIME_GET_COARSE_NS: u32 = 160;
+    /// `bpf_ktime_get_tai_ns()`.
+    pub const KTIME_GET_TAI_NS: u32 = 208;
     /// `bpf_sk_select_reuseport(ctx, map, key, flags)`, of sk_reuseport programs.
     pub const SK_SELECT_REUSEPORT: u32 = 82;
     /// `bpf_sk_release(sk)`.

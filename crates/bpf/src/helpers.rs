@@ -130,6 +130,11 @@ mod tests {
         assert_eq!(helper_name(helper::KTIME_GET_NS), Some("bpf_ktime_get_ns"));
         assert_eq!(helper_name(helper::GET_PRANDOM_U32), Some("bpf_get_prandom_u32"));
         assert_eq!(helper_name(helper::TAIL_CALL), Some("bpf_tail_call"));
+        assert_eq!(helper_name(helper::GET_NUMA_NODE_ID), Some("bpf_get_numa_node_id"));
+        assert_eq!(helper_name(helper::JIFFIES64), Some("bpf_jiffies64"));
+        assert_eq!(helper_name(helper::KTIME_GET_BOOT_NS), Some("bpf_ktime_get_boot_ns"));
+        assert_eq!(helper_name(helper::KTIME_GET_COARSE_NS), Some("bpf_ktime_get_coarse_ns"));
+        assert_eq!(helper_name(helper::KTIME_GET_TAI_NS), Some("bpf_ktime_get_tai_ns"));
         assert_eq!(helper_name(helper::SK_SELECT_REUSEPORT), Some("bpf_sk_select_reuseport"));
         assert_eq!(helper_name(0), None);
     }

@@ -69,15 +69,14 @@ pub(crate) fn source_for(interfaces: &[Interface], local: &LocalAddresses, peer:
     }
     let addresses = || interfaces.iter().flat_map(|interface| &interface.addresses);
     let same_family = |address: &&IpNet| address.addr().is_ipv4() == peer.is_ipv4();
-    if local.owner(peer).is_some() {
-        return Some(match peer {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
+    let any = || addresses().find(|address| same_family(address) && !address.addr().is_loopback()).map(IpNet::addr);
+    match peer {
+        IpAddr::V4(v4) if v4.is_loopback() => Some(Ipv4Addr::LOCALHOST.into()),
+        // What a route makes local is its own source over IPv4, and not over IPv6.
+        IpAddr::V4(_) if local.owner(peer).is_some() => Some(peer),
+        IpAddr::V6(_) if local.owner(peer).is_some() => any().or(Some(Ipv6Addr::LOCALHOST.into())),
+        _ => addresses().find(|address| address.contains(&peer)).map(IpNet::addr).or_else(any),
     }
-    let on_link = addresses().find(|address| address.contains(&peer));
-    let any = || addresses().find(|address| same_family(address) && !address.addr().is_loopback());
-    on_link.or_else(any).map(IpNet::addr)
 }
 
 /// Whether datagrams to this address go to everyone who listens.
@@ -143,6 +142,27 @@ mod tests {
         assert_eq!((owner(&v4, "1.2.3.4"), owner(&v4, "2001:db8::1")), (Some(1), None));
         let v6 = LocalAddresses::of(&[], &["::/0".parse().unwrap()]);
         assert_eq!((owner(&v6, "1.2.3.4"), owner(&v6, "2001:db8::1")), (None, Some(1)));
+    }
+
+    #[test]
+    fn the_source_of_a_connection_is_what_linux_takes() {
+        let interfaces = [interface(1, &["127.0.0.1/8", "::1/128"]), interface(2, &["192.0.2.1/24", "2001:db8::1/64"])];
+        let routes = ["198.51.100.0/24".parse().unwrap(), "2001:db8:5::/48".parse().unwrap()];
+        let local = LocalAddresses::of(&interfaces, &routes);
+        for (peer, source) in [
+            ("127.0.0.2", "127.0.0.1"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2.55", "192.0.2.1"),
+            ("198.51.100.7", "198.51.100.7"),
+            ("::1", "::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("2001:db8::55", "2001:db8::1"),
+            ("2001:db8:5::7", "2001:db8::1"),
+        ] {
+            let found = source_for(&interfaces, &local, peer.parse().unwrap());
+            assert_eq!(found, Some(source.parse().unwrap()), "{peer}");
+        }
+        assert_eq!(source_for(&interfaces[..1], &local, "203.0.113.1".parse().unwrap()), None);
     }
 
     #[test]

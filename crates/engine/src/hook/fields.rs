@@ -91,8 +91,10 @@ fn source_v4(sock: &Sock) -> Ipv4Addr {
 fn state(state: State) -> u32 {
     match state {
         State::Established => 1,
-        State::Closing => 4,
+        State::FinWait => 5,
         State::Close => 7,
+        State::CloseWait => 8,
+        State::LastAck => 9,
         State::Listen => 10,
     }
 }

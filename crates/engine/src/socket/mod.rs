@@ -41,8 +41,12 @@ pub enum State {
     Listen,
     /// Connected; TCP or UDP.
     Established,
-    /// TCP, on its way down.
-    Closing,
+    /// TCP whose own side is shut down (`TCP_FIN_WAIT2`).
+    FinWait,
+    /// TCP whose peer has shut down (`TCP_CLOSE_WAIT`).
+    CloseWait,
+    /// TCP that both have shut down, its peer first (`TCP_LAST_ACK`).
+    LastAck,
 }
 
 /// Which directions a shutdown ends.
@@ -131,7 +135,9 @@ impl Socket {
     /// ENOTCONN.
     pub fn peer_address(&self) -> Result<SocketAddr> {
         self.read(|sock| match sock.state {
-            State::Established | State::Closing => Ok(SocketAddr::new(sock.peer(), sock.peer_port)),
+            State::Established | State::FinWait | State::CloseWait | State::LastAck => {
+                Ok(SocketAddr::new(sock.peer(), sock.peer_port))
+            }
             State::Close | State::Listen => Err(self.error("getpeername", Errno::NOTCONN)),
         })
     }
@@ -233,7 +239,9 @@ impl Socket {
     /// A TCP socket is established at once: no handshake is played, and nothing happens at the peer.
     ///
     /// # Errors
-    /// EAFNOSUPPORT; EADDRNOTAVAIL if that 4-tuple is taken; EISCONN for TCP that is connected; EINVAL for a listener.
+    /// EAFNOSUPPORT and ENETUNREACH for a peer that a socket bound like this one can't have; EINVAL for an IPv4 peer of an
+    /// IPv6 TCP socket, which wants the v4-mapped form; EISCONN for TCP that is connected or listens; EADDRNOTAVAIL if
+    /// the 4-tuple is taken.
     pub fn connect(&self, peer: SocketAddr) -> Result<()> {
         let random = self.machine().random();
         self.world(|world| match world.known(self.id()).protocol {
@@ -261,6 +269,14 @@ impl Socket {
     /// ENOTCONN for one that neither listens nor is connected.
     pub fn shutdown(&self, how: Shutdown) -> Result<()> {
         self.world(|world| world.shut_down(self.id(), how)).map_err(|errno| self.error("shutdown", errno))
+    }
+
+    /// Notes that the peer has shut down its side of a TCP connection.
+    ///
+    /// # Errors
+    /// ENOTCONN if it is not a TCP connection.
+    pub fn peer_shut_down(&self) -> Result<()> {
+        self.world(|world| world.peer_shut_down(self.id())).map_err(|errno| self.error("receive a FIN with", errno))
     }
 
     /// Begins a handshake: from now on this SYN's 4-tuple is the request's.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
 
-use sklookup_vm::{Map, SocketId};
+use sklookup_vm::{Errno, Map, SocketId};
 
 use super::{Family, State};
 use crate::packet::Protocol;
@@ -158,6 +158,22 @@ impl Sock {
         match (self.family, address) {
             (Family::V6, IpAddr::V4(v4)) => v4.to_ipv6_mapped().into(),
             (_, address) => address,
+        }
+    }
+
+    /// The peer that it is connected to when it asks for this one, as it is on the wire: any means this host.
+    pub(crate) fn check_peer(&self, peer: IpAddr) -> Result<IpAddr, Errno> {
+        let wire = match peer.to_canonical() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+            wire => wire,
+        };
+        let is_bound_to_ipv4 = self.local.to_canonical().is_ipv4();
+        match (self.family, peer, wire) {
+            (Family::V4, IpAddr::V6(_), _) => Err(Errno::AFNOSUPPORT),
+            (Family::V6, _, IpAddr::V4(_)) if self.v6only => Err(Errno::NETUNREACH),
+            (Family::V6, _, IpAddr::V6(_)) if is_bound_to_ipv4 => Err(Errno::AFNOSUPPORT),
+            _ => Ok(wire),
         }
     }
 

@@ -1,6 +1,6 @@
 //! TCP sockets in the tables: listeners, connections, handshakes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use sklookup_vm::{Errno, SocketId};
 
@@ -17,8 +17,8 @@ impl World {
         match (sock.protocol, sock.state) {
             (Protocol::Udp, _) => return Err(Errno::OPNOTSUPP),
             (Protocol::Tcp, State::Listen) => return Ok(()),
-            (Protocol::Tcp, State::Established | State::Closing) => return Err(Errno::INVAL),
             (Protocol::Tcp, State::Close) => {}
+            (Protocol::Tcp, _) => return Err(Errno::INVAL),
         }
         self.autobind(id, random)?;
         // Others may have come to the port since it was bound, by right of SO_REUSEADDR.
@@ -45,30 +45,26 @@ impl World {
     /// Connects without a handshake.
     pub(crate) fn connect_tcp(&mut self, id: SocketId, peer: SocketAddr, random: u32) -> Result<(), Errno> {
         let sock = self.known(id);
-        match (sock.state, sock.family, peer.ip()) {
-            (State::Established | State::Closing, ..) => return Err(Errno::ISCONN),
-            (State::Listen, ..) => return Err(Errno::INVAL),
-            (_, Family::V4, IpAddr::V6(_)) => return Err(Errno::AFNOSUPPORT),
-            (_, Family::V6, IpAddr::V4(_)) => return Err(Errno::INVAL),
-            (_, Family::V6, IpAddr::V6(v6)) if sock.v6only && v6.to_ipv4_mapped().is_some() => {
-                return Err(Errno::NETUNREACH);
-            }
-            _ => {}
+        if sock.state != State::Close {
+            return Err(Errno::ISCONN);
         }
+        if sock.family == Family::V6 && peer.is_ipv4() {
+            return Err(Errno::INVAL);
+        }
+        let peer_ip = sock.check_peer(peer.ip())?;
         let namespace = &self.namespaces[sock.netns];
-        let source =
-            source_for(&namespace.interfaces, &namespace.local, peer.ip().to_canonical()).ok_or(Errno::NETUNREACH)?;
+        let source = source_for(&namespace.interfaces, &namespace.local, peer_ip).ok_or(Errno::NETUNREACH)?;
         let local = if sock.local.is_unspecified() { sock.own_form(source) } else { sock.local };
         self.autobind(id, random)?;
         let sock = self.known(id);
-        let tuple =
-            Tuple { local: Place::new(local, sock.port), remote: Place::new(sock.own_form(peer.ip()), peer.port()) };
+        let peer_ip = sock.own_form(peer_ip);
+        let tuple = Tuple { local: Place::new(local, sock.port), remote: Place::new(peer_ip, peer.port()) };
         if self.namespaces[sock.netns].tables.established.contains_key(&tuple) {
             return Err(Errno::ADDRNOTAVAIL);
         }
         let sock = self.known_mut(id);
         sock.local = local;
-        sock.set_peer(sock.own_form(peer.ip()), peer.port());
+        sock.set_peer(peer_ip, peer.port());
         sock.state = State::Established;
         sock.hashed = true;
         self.tables_of(id).established.entry(tuple).or_default().push(Connection::Socket(id));
@@ -117,7 +113,7 @@ impl World {
     /// Closes a connection and leaves its 4-tuple waiting.
     pub(crate) fn time_wait(&mut self, id: SocketId) -> Result<(), Errno> {
         let sock = self.known(id);
-        if sock.protocol != Protocol::Tcp || !matches!(sock.state, State::Established | State::Closing) {
+        if sock.protocol != Protocol::Tcp || matches!(sock.state, State::Close | State::Listen) {
             return Err(Errno::NOTCONN);
         }
         let (tuple, device) = (sock.tuple(), sock.device);
@@ -138,11 +134,21 @@ impl World {
                 Ok(())
             }
             (Protocol::Tcp, _, Shutdown::Read) => Ok(()),
-            (Protocol::Tcp, _, _) => {
-                sock.state = State::Closing;
+            (Protocol::Tcp, state, _) => {
+                sock.state = if state == State::CloseWait { State::LastAck } else { State::FinWait };
                 Ok(())
             }
         }
+    }
+
+    pub(crate) fn peer_shut_down(&mut self, id: SocketId) -> Result<(), Errno> {
+        let sock = self.known_mut(id);
+        match (sock.protocol, sock.state) {
+            (Protocol::Tcp, State::Established) => sock.state = State::CloseWait,
+            (Protocol::Tcp, State::FinWait | State::CloseWait | State::LastAck) => {}
+            _ => return Err(Errno::NOTCONN),
+        }
+        Ok(())
     }
 
     /// What `connect` to AF_UNSPEC and shutting down do: it keeps an address and a port that it was bound to.

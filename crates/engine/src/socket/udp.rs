@@ -45,18 +45,15 @@ impl World {
     }
 
     pub(crate) fn connect_udp(&mut self, id: SocketId, peer: SocketAddr, random: u32) -> Result<(), Errno> {
+        // It keeps the port, whatever becomes of the rest.
+        self.autobind(id, random)?;
         let sock = self.known(id);
-        let peer_ip = match (sock.family, peer.ip()) {
-            (Family::V4, IpAddr::V6(_)) => return Err(Errno::AFNOSUPPORT),
-            (Family::V6, IpAddr::V4(_)) if sock.v6only => return Err(Errno::AFNOSUPPORT),
-            (Family::V6, IpAddr::V6(v6)) if sock.v6only && v6.to_ipv4_mapped().is_some() => {
-                return Err(Errno::NETUNREACH);
-            }
-            (_, ip) => ip.to_canonical(),
-        };
+        if sock.family == Family::V6 && sock.v6only && peer.is_ipv4() {
+            return Err(Errno::AFNOSUPPORT);
+        }
+        let peer_ip = sock.check_peer(peer.ip())?;
         let namespace = &self.namespaces[sock.netns];
         let source = source_for(&namespace.interfaces, &namespace.local, peer_ip).ok_or(Errno::NETUNREACH)?;
-        self.autobind(id, random)?;
         let tuple = self.known(id).tuple();
         remove(&mut self.tables_of(id).connected, &tuple, &id);
         if self.known(id).local.is_unspecified() {

@@ -2,6 +2,7 @@
 
 mod assign;
 mod bind;
+mod connect;
 mod cost;
 mod interfaces;
 mod links;

@@ -27,6 +27,9 @@ fn sockets_are_let_in_by_their_state() {
     assert_eq!(put(&child), Ok(()));
     child.shutdown(Shutdown::Write).unwrap();
     assert_eq!(put(&child), no);
+    let half_closed = listener.accept(&crate::world::from(&tcp("127.0.0.1:2"), "127.0.0.9:2")).unwrap();
+    half_closed.peer_shut_down().unwrap();
+    assert_eq!(put(&half_closed), no);
 
     let datagrams = fresh(Protocol::Udp);
     assert_eq!(put(&datagrams), no);

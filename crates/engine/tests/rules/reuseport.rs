@@ -152,6 +152,23 @@ fn the_flag_set_after_binding_makes_no_group() {
 }
 
 #[test]
+fn a_program_that_comes_before_the_address_makes_a_group_that_joins_no_other() {
+    for protocol in BOTH {
+        let world = World::new();
+        let _first = world.member(protocol, SERVED);
+        let early = Socket::open(&world.netns, protocol, sklookup_engine::Family::V4);
+        early.set_reuse_port(true);
+        early.attach_reuseport(&world.load(ProgramType::SkReuseport, &returning(0), &[])).unwrap();
+        assert_eq!(errno(early.bind(at(SERVED))), Errno::ADDRINUSE);
+        early.bind(at("127.0.0.2:8009")).unwrap();
+        if protocol == Protocol::Tcp {
+            early.listen().unwrap();
+        }
+        assert_eq!(world.receive(&packet(protocol, "127.0.0.2:8009")), refused(protocol));
+    }
+}
+
+#[test]
 fn groups_are_of_one_owner_device_and_family() {
     let world = World::new();
     let first = world.member(Protocol::Udp, "0.0.0.0:8008");

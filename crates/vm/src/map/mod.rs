@@ -79,10 +79,15 @@ impl Map {
         if let Some(inner) = &spec.inner {
             shape::check(inner)?;
         }
-        let values = if spec.kind == MapType::PercpuArray { u64::from(cpus) } else { 1 };
-        let bytes = u64::from(spec.value_size).next_multiple_of(8).saturating_mul(values);
+        let values = match spec.kind {
+            MapType::PercpuArray => u64::from(cpus.max(1)),
+            // It takes memory as sockets come.
+            MapType::Sockhash => 0,
+            _ => 1,
+        };
         let places = values * u64::from(spec.max_entries);
-        if bytes.saturating_mul(u64::from(spec.max_entries)) > limit || u32::try_from(places).is_err() {
+        let bytes = places.saturating_mul(u64::from(spec.value_size).next_multiple_of(8));
+        if bytes > limit || u32::try_from(places).is_err() {
             return Err(Errno::NOMEM);
         }
         let store = match (spec.kind, spec.inner.as_deref()) {

@@ -52,6 +52,8 @@ pub(super) fn check(spec: &MapSpec) -> Result<(), Errno> {
             too_big(spec.key_size > MAX_HASH_KEY)
         }
         MapType::Sockhash => {
+            // The buckets, a power of two of 16 bytes each, are counted in 32 bits.
+            fails(spec.max_entries > (u32::MAX / 16 + 1) / 2)?;
             fails(spec.key_size == 0 || !holds_sockets(spec))?;
             too_big(spec.key_size > MAX_HASH_KEY)?;
             fails(spec.max_entries > MAX_SOCKHASH)
@@ -111,6 +113,7 @@ mod tests {
 
     #[test]
     fn a_sockhash_has_keys_of_up_to_512_bytes() {
+        assert_eq!(shape(MapType::Sockhash, 4, 8, u32::MAX, 0), Err(Errno::INVAL));
         for (key, expected) in [(1, Ok(())), (512, Ok(())), (0, Err(Errno::INVAL)), (513, Err(Errno::TOOBIG))] {
             assert_eq!(shape(MapType::Sockhash, key, 8, 1, 0), expected, "{key}");
         }

@@ -13,17 +13,25 @@ use crate::socket::SocketId;
 use crate::value::{MapNumber, Pointer, Region, Value};
 
 /// The helpers that are implemented.
-pub(crate) const HELPERS: [u32; 9] = [
+pub(crate) const HELPERS: [u32; 14] = [
     helper::MAP_LOOKUP_ELEM,
     helper::MAP_UPDATE_ELEM,
     helper::MAP_DELETE_ELEM,
     helper::KTIME_GET_NS,
     helper::GET_PRANDOM_U32,
     helper::GET_SMP_PROCESSOR_ID,
+    helper::GET_NUMA_NODE_ID,
+    helper::KTIME_GET_BOOT_NS,
+    helper::KTIME_GET_COARSE_NS,
+    helper::KTIME_GET_TAI_NS,
+    helper::JIFFIES64,
     helper::SK_SELECT_REUSEPORT,
     helper::SK_RELEASE,
     helper::SK_ASSIGN,
 ];
+
+/// Nanoseconds of a tick, 250 a second.
+const JIFFY: u64 = 4_000_000;
 
 /// Calls within calls that a program may make, itself being one.
 const MAX_FRAMES: usize = 8;
@@ -48,7 +56,13 @@ impl<H: Host> Run<'_, H> {
                 let key = self.key(&map, Reg::R2)?;
                 status(map.remove(&key, self.host.sockets()))
             }
-            helper::KTIME_GET_NS => Value::Scalar(self.host.time()),
+            // One clock for all: the machine never sleeps and its time is never set.
+            helper::KTIME_GET_NS
+            | helper::KTIME_GET_BOOT_NS
+            | helper::KTIME_GET_COARSE_NS
+            | helper::KTIME_GET_TAI_NS => Value::Scalar(self.host.time()),
+            helper::JIFFIES64 => Value::Scalar(self.host.time() / JIFFY),
+            helper::GET_NUMA_NODE_ID => Value::NULL,
             helper::GET_PRANDOM_U32 => Value::Scalar(u64::from(self.host.random())),
             helper::GET_SMP_PROCESSOR_ID => Value::Scalar(u64::from(self.host.cpu())),
             helper::SK_ASSIGN => {
