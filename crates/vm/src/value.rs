@@ -32,7 +32,7 @@ pub enum Region {
     /// The stack of a frame; offset 0 is its upper end, where R10 points.
     Stack {
         /// Calls before this one: 0 for the program itself.
-        frame: u8,
+        frame: usize,
     },
     /// A map itself, which can only be given to helpers.
     Map(MapNumber),
@@ -41,7 +41,7 @@ pub enum Region {
         /// The map.
         map: MapNumber,
         /// Which of its values.
-        place: u32,
+        place: usize,
     },
     /// A socket (`struct bpf_sock`).
     Socket(SocketId),
@@ -51,7 +51,7 @@ pub enum Region {
 
 /// A map as a run knows it: first those of the program, then inner maps in the order in which it found them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MapNumber(pub(crate) u32);
+pub struct MapNumber(pub(crate) usize);
 
 impl Value {
     /// NULL, and every other zero.

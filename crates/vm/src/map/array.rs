@@ -30,15 +30,15 @@ impl Array {
     }
 
     /// The place of the value of an index on a CPU.
-    pub(super) fn place(&self, index: u32, cpu: u32) -> Option<u32> {
-        (index < self.entries).then(|| index * self.cpus + cpu % self.cpus)
+    pub(super) fn place(&self, index: u32, cpu: u32) -> Option<usize> {
+        (index < self.entries).then(|| index as usize * self.cpus as usize + (cpu % self.cpus) as usize)
     }
 
     /// The values under a key, of all CPUs.
     pub(super) fn lookup(&self, key: &[u8]) -> Result<Vec<u8>, Errno> {
         let first = self.place(number(key) as u32, 0).ok_or(Errno::NOENT)?;
         let mut values = vec![0; self.stride() * self.cpus as usize];
-        self.words.read(first as usize * self.stride(), &mut values);
+        self.words.read(first * self.stride(), &mut values);
         values.truncate(self.visible());
         Ok(values)
     }
@@ -56,7 +56,7 @@ impl Array {
         if value.len() != expected {
             return Err(Errno::INVAL);
         }
-        self.words.write(place as usize * self.stride(), value);
+        self.words.write(place * self.stride(), value);
         Ok(())
     }
 

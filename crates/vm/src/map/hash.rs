@@ -19,16 +19,16 @@ pub(crate) struct Hash {
 
 #[derive(Debug)]
 struct Keys {
-    places: BTreeMap<Box<[u8]>, u32>,
+    places: BTreeMap<Box<[u8]>, usize>,
     /// Places that no key has.
-    free: Vec<u32>,
+    free: Vec<usize>,
 }
 
 impl Hash {
     pub(super) fn new(spec: &MapSpec) -> Hash {
         let value_size = spec.value_size as usize;
         let words = Words::zeroed(spec.max_entries as usize * value_size.div_ceil(8));
-        let keys = Keys { places: BTreeMap::new(), free: (0..spec.max_entries).rev().collect() };
+        let keys = Keys { places: BTreeMap::new(), free: (0..spec.max_entries as usize).rev().collect() };
         Hash { words, value_size, keys: RwLock::new(keys) }
     }
 
@@ -40,14 +40,14 @@ impl Hash {
         self.value_size.next_multiple_of(8)
     }
 
-    pub(super) fn place(&self, key: &[u8]) -> Option<u32> {
+    pub(super) fn place(&self, key: &[u8]) -> Option<usize> {
         self.read().places.get(key).copied()
     }
 
     pub(super) fn lookup(&self, key: &[u8]) -> Result<Vec<u8>, Errno> {
         let place = self.place(key).ok_or(Errno::NOENT)?;
         let mut value = vec![0; self.value_size];
-        self.words.read(place as usize * self.stride(), &mut value);
+        self.words.read(place * self.stride(), &mut value);
         Ok(value)
     }
 
@@ -66,7 +66,7 @@ impl Hash {
                 place
             }
         };
-        self.words.write(place as usize * self.stride(), value);
+        self.words.write(place * self.stride(), value);
         Ok(())
     }
 

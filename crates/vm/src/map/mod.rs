@@ -63,7 +63,7 @@ enum Store {
 #[derive(Debug)]
 pub(crate) enum Found {
     /// The value at this place.
-    Value(u32),
+    Value(usize),
     Map(Map),
     Socket(SocketId),
 }

@@ -116,7 +116,7 @@ impl<H: Host> Run<'_, H> {
     }
 
     fn frame_pointer(&self) -> Value {
-        Value::start_of(Region::Stack { frame: self.frames.len() as u8 })
+        Value::start_of(Region::Stack { frame: self.frames.len() })
     }
 
     fn map_lookup(&mut self) -> Did<Value> {
@@ -143,7 +143,6 @@ impl<H: Host> Run<'_, H> {
             Some(Found::Map(map)) => {
                 self.inner_maps.push(map);
                 let number = self.program.maps.len() + self.inner_maps.len() - 1;
-                let number = u32::try_from(number).map_err(|_| "finds too many maps".to_owned())?;
                 Value::start_of(Region::Map(MapNumber(number)))
             }
         })

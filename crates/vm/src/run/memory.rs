@@ -121,7 +121,7 @@ impl<H: Host> Run<'_, H> {
     }
 
     /// The memory of a map, and where so many bytes of a value begin in it.
-    fn value(&self, map: MapNumber, place: u32, offset: i64, bytes: usize) -> Did<(&Words, usize)> {
+    fn value(&self, map: MapNumber, place: usize, offset: i64, bytes: usize) -> Did<(&Words, usize)> {
         let map = self.map(map);
         let size = map.spec().value_size as usize;
         let start =
@@ -135,7 +135,7 @@ impl<H: Host> Run<'_, H> {
         if !map.is_readable_by_programs() {
             return Err(format!("accesses `{}`, which programs may only write by helper", map.spec().name));
         }
-        Ok((words, place as usize * stride + start))
+        Ok((words, place * stride + start))
     }
 
     fn check_writable(&self, map: MapNumber) -> Did<()> {
@@ -146,17 +146,17 @@ impl<H: Host> Run<'_, H> {
         Err(format!("writes to `{}`, which programs may only read", map.spec().name))
     }
 
-    fn stack_of(&self, frame: u8) -> &Stack {
+    fn stack_of(&self, frame: usize) -> &Stack {
         match frame {
             0 => &self.stack,
-            frame => &self.frames[usize::from(frame) - 1].stack,
+            frame => &self.frames[frame - 1].stack,
         }
     }
 
-    fn stack_of_mut(&mut self, frame: u8) -> &mut Stack {
+    fn stack_of_mut(&mut self, frame: usize) -> &mut Stack {
         match frame {
             0 => &mut self.stack,
-            frame => &mut self.frames[usize::from(frame) - 1].stack,
+            frame => &mut self.frames[frame - 1].stack,
         }
     }
 }

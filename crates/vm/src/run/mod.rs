@@ -163,7 +163,7 @@ impl<H: Host> Run<'_, H> {
     }
 
     fn map(&self, number: MapNumber) -> &Map {
-        let number = number.0 as usize;
+        let MapNumber(number) = number;
         let own = self.program.maps.len();
         if number < own { &self.program.maps[number] } else { &self.inner_maps[number - own] }
     }
@@ -173,9 +173,9 @@ impl<H: Host> Run<'_, H> {
 fn wide(value: Wide) -> Did<Value> {
     match value {
         Wide::Imm(number) => Ok(Value::Scalar(number)),
-        Wide::Map(MapRef::Index(index)) => Ok(Value::start_of(Region::Map(MapNumber(index)))),
+        Wide::Map(MapRef::Index(index)) => Ok(Value::start_of(Region::Map(MapNumber(index as usize)))),
         Wide::MapValue { map: MapRef::Index(index), offset } => {
-            let region = Region::MapValue { map: MapNumber(index), place: 0 };
+            let region = Region::MapValue { map: MapNumber(index as usize), place: 0 };
             Ok(Value::Pointer(crate::value::Pointer { region, offset: i64::from(offset) }))
         }
         other => Err(format!("loads {other:?}")),
