@@ -108,12 +108,7 @@ impl World {
         self.known_mut(id).port = port;
         match self.known(id).protocol {
             Protocol::Tcp => self.tables_of(id).tcp_ports.entry(port).or_default().push(id),
-            Protocol::Udp => {
-                if let Err(errno) = self.hash_udp(id) {
-                    self.known_mut(id).port = 0;
-                    return Err(errno);
-                }
-            }
+            Protocol::Udp => self.hash_udp(id),
         }
         Ok(())
     }

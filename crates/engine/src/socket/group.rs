@@ -20,10 +20,10 @@ pub(crate) struct Group {
 
 impl World {
     /// Puts a socket that goes into the tables into the group of its address, or into a new one.
-    pub(crate) fn join_group(&mut self, id: SocketId) -> Result<(), Errno> {
+    pub(crate) fn join_group(&mut self, id: SocketId) {
         let sock = self.known(id);
         if !sock.reuse_port {
-            return Ok(());
+            return;
         }
         let tables = &self.namespaces[sock.netns].tables;
         let ports = match sock.protocol {
@@ -33,8 +33,12 @@ impl World {
         let neighbours = ports.get(&sock.port).into_iter().flatten().map(|other| self.known(*other));
         let group = neighbours.filter(|other| shares_group(sock, other)).find_map(|other| other.group);
         match (group, sock.group) {
-            // It had a program attached before it listened, and with it a group of its own.
-            (Some(group), Some(own)) if group != own => return Err(Errno::ADDRINUSE),
+            // A program came before its address, and with it a group of its own. Who reuses addresses, too, gets here all
+            // the same, and gives it up.
+            (Some(group), Some(own)) if group != own => {
+                self.leave_group(id);
+                self.enter_group(id, group);
+            }
             (Some(group), None) => self.enter_group(id, group),
             (None, None) => {
                 let group = self.add_group(Group::default());
@@ -42,7 +46,6 @@ impl World {
             }
             (_, Some(_)) => {}
         }
-        Ok(())
     }
 
     pub(crate) fn leave_group(&mut self, id: SocketId) {

@@ -26,7 +26,7 @@ impl World {
         if self.conflicts(sock, sock.port) {
             return Err(Errno::ADDRINUSE);
         }
-        self.join_group(id)?;
+        self.join_group(id);
         let sock = self.known_mut(id);
         sock.state = State::Listen;
         sock.hashed = true;

@@ -11,8 +11,8 @@ use crate::world::World;
 
 impl World {
     /// Puts a socket that has just got its port into the tables.
-    pub(crate) fn hash_udp(&mut self, id: SocketId) -> Result<(), Errno> {
-        self.join_group(id)?;
+    pub(crate) fn hash_udp(&mut self, id: SocketId) {
+        self.join_group(id);
         let sock = self.known_mut(id);
         sock.hashed = true;
         sock.selectable = true;
@@ -25,7 +25,6 @@ impl World {
         } else {
             tables.udp.push_front(place, id);
         }
-        Ok(())
     }
 
     /// Takes it out of all tables; it has no port then.

@@ -169,6 +169,22 @@ fn a_program_that_comes_before_the_address_makes_a_group_that_joins_no_other() {
 }
 
 #[test]
+fn who_reuses_the_address_gives_up_its_early_group() {
+    let world = World::new();
+    let open = || {
+        let socket = Socket::open(&world.netns, Protocol::Udp, sklookup_engine::Family::V4);
+        socket.set_reuse_port(true);
+        socket.set_reuse_address(true);
+        socket
+    };
+    let (first, early) = (open(), open());
+    first.bind(at(SERVED)).unwrap();
+    early.attach_reuseport(&world.load(ProgramType::SkReuseport, &returning(0), &[])).unwrap();
+    early.bind(at(SERVED)).unwrap();
+    assert_spread(&spread(&world, &udp(SERVED)), &[&first, &early]);
+}
+
+#[test]
 fn groups_are_of_one_owner_device_and_family() {
     let world = World::new();
     let first = world.member(Protocol::Udp, "0.0.0.0:8008");

@@ -20,11 +20,13 @@ pub(super) mod flag {
     pub(crate) const ACCESS: u32 = RDONLY | WRONLY | RDONLY_PROG | WRONLY_PROG;
 }
 
-/// The longest key of a hash: what fits a program's stack.
-const MAX_HASH_KEY: u32 = 512;
-/// A sockhash with more entries is refused before memory is asked for. Where the limit is was not looked for: the largest
-/// number is beyond it (seen on Linux 6.18), and it takes gigabytes to get near.
-const MAX_SOCKHASH: u32 = i32::MAX as u32;
+/// The longest key of a SOCKHASH: what fits a program's stack.
+const MAX_SOCKHASH_KEY: u32 = 512;
+/// The most entries of a SOCKHASH: its buckets, a power of two of 16 bytes each, are counted in 32 bits. Seen on Linux 6.18.
+const MAX_SOCKHASH: u32 = 1 << 27;
+/// Bytes that key and value of a HASH have together, with what the kernel keeps beside them.
+const MAX_HASH_ELEMENT: u64 = 4 << 20;
+const HASH_ELEMENT_HEAD: u64 = 48;
 /// The longest value of a per-CPU map.
 const MAX_PERCPU_VALUE: u32 = 32 << 10;
 
@@ -49,13 +51,12 @@ pub(super) fn check(spec: &MapSpec) -> Result<(), Errno> {
         MapType::Sockmap | MapType::ReuseportSockarray => fails(spec.key_size != 4 || !holds_sockets(spec)),
         MapType::Hash => {
             fails(spec.key_size == 0 || spec.value_size == 0)?;
-            too_big(spec.key_size > MAX_HASH_KEY)
+            let element = u64::from(spec.key_size) + u64::from(spec.value_size) + HASH_ELEMENT_HEAD;
+            too_big(element >= MAX_HASH_ELEMENT)
         }
         MapType::Sockhash => {
-            // The buckets, a power of two of 16 bytes each, are counted in 32 bits.
-            fails(spec.max_entries > (u32::MAX / 16 + 1) / 2)?;
             fails(spec.key_size == 0 || !holds_sockets(spec))?;
-            too_big(spec.key_size > MAX_HASH_KEY)?;
+            too_big(spec.key_size > MAX_SOCKHASH_KEY)?;
             fails(spec.max_entries > MAX_SOCKHASH)
         }
     }
@@ -113,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_sockhash_has_keys_of_up_to_512_bytes() {
-        assert_eq!(shape(MapType::Sockhash, 4, 8, u32::MAX, 0), Err(Errno::INVAL));
+        assert_eq!(shape(MapType::Sockhash, 4, 8, 1 << 27, 0), Ok(()));
+        assert_eq!(shape(MapType::Sockhash, 4, 8, (1 << 27) + 1, 0), Err(Errno::INVAL));
         for (key, expected) in [(1, Ok(())), (512, Ok(())), (0, Err(Errno::INVAL)), (513, Err(Errno::TOOBIG))] {
             assert_eq!(shape(MapType::Sockhash, key, 8, 1, 0), expected, "{key}");
         }
