@@ -439,8 +439,8 @@ pub enum Operation {
     ShutdownRead,
     /// `shutdown` of both.
     Shutdown,
-    /// `SO_REUSEPORT`.
-    Reuseport,
+    /// `SO_REUSEPORT`, on or off.
+    Reuseport(bool),
     /// A program for its reuseport group.
     AttachReuseport(String),
     /// Its reuseport group's program is taken away.

@@ -9,8 +9,8 @@ mod tcp;
 mod udp;
 mod world;
 
-use sklookup_bpf::{Builder, MapSpec, MapType, ProgramSpec, Reg, abi};
-use sklookup_kernel::{Map, Program, in_sandbox};
+use sklookup_kernel::in_sandbox;
+use sklookup_kernel::probe::{Answer, Feature, kernel_release};
 
 use crate::case::{Case, Version};
 use crate::executor::{Executor, Verdict};
@@ -28,10 +28,13 @@ pub struct Kernel {
 impl Kernel {
     /// Tries whether cases can run here: a sandbox, a sockmap and a program are what every case needs.
     pub fn new() -> Kernel {
-        let release = rustix::system::uname();
-        let version = Version::parse(&release.release().to_string_lossy());
-        let missing = match in_sandbox(|_| try_hook()) {
-            Ok(tried) => tried.err(),
+        let version = Version::parse(&kernel_release());
+        let probe = |feature: Feature| match feature.probe() {
+            Answer::Yes => None,
+            Answer::No(reason) | Answer::Unknown(reason) => Some(format!("{}: {reason}", feature.name())),
+        };
+        let missing = match in_sandbox(|_| probe(Feature::Programs).or_else(|| probe(Feature::Sockmaps))) {
+            Ok(missing) => missing,
             Err(error) => Some(error.to_string()),
         };
         Kernel { missing, version }
@@ -71,15 +74,4 @@ impl Executor for Kernel {
             Err(error) => Verdict::Failed { line: None, why: error.to_string() },
         }
     }
-}
-
-/// Makes what every case needs; says what could not be had.
-fn try_hook() -> Result<(), String> {
-    Map::create(&MapSpec::new("suite", MapType::Sockmap, 4, 8, 1)).map_err(|error| error.to_string())?;
-    let mut code = Builder::new();
-    code.mov(Reg::R0, abi::SK_PASS);
-    code.exit();
-    let code = code.finish().expect("two instructions without a branch");
-    Program::load(&ProgramSpec::sk_lookup("suite", code, Vec::new()), &[]).map_err(|error| error.to_string())?;
-    Ok(())
 }

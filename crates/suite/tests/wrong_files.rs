@@ -201,3 +201,16 @@ fn a_file_that_is_too_long_is_not_read() {
     let told = told(&"#".repeat((4 << 20) + 1));
     assert_eq!(told, "c.toml:1: the file has 4194305 bytes\n    a case file has at most 4194304 (4 MiB)");
 }
+
+#[test]
+fn what_only_connections_or_datagrams_have_is_refused_for_others() {
+    let udp = "packet = \"udp 127.0.0.1:* > 127.0.0.1:80\", expect = \"unreachable\"";
+    let tcp = "packet = \"tcp 127.0.0.1:* > 127.0.0.1:80\", expect = \"reset\"";
+    for (step, message) in [
+        (format!("{udp}, client = \"c\""), "client is of a connection\n    write it with a TCP client that connects"),
+        (format!("{tcp}, from = \"A\""), "from is of a datagram\n    a TCP client is made for each packet"),
+        (format!("{udp}, sender = \"nothing\""), "sender is of a socket of the case\n    name the socket with from"),
+    ] {
+        assert_eq!(told_of_step(&step), format!("c.toml:3: case \"x\": {message}"));
+    }
+}

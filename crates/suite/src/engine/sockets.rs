@@ -137,7 +137,7 @@ impl Simulated {
                     peer.internet()?.shutdown(Shutdown::Both)?;
                 }
             }
-            Operation::Reuseport => socket.set_reuse_port(true),
+            Operation::Reuseport(on) => socket.set_reuse_port(*on),
             Operation::AttachReuseport(program) => socket.attach_reuseport(self.program(program)?)?,
             Operation::DetachReuseport => socket.detach_reuseport()?,
             Operation::Talk(to) => self.talk(open, self.socket(to)?)?,

@@ -70,7 +70,7 @@ impl Machine<'_> {
             Operation::Disconnect => connect_unspec(fd),
             Operation::ShutdownRead => shutdown(fd, Shutdown::Read),
             Operation::Shutdown => shutdown(fd, Shutdown::Both),
-            Operation::Reuseport => sockopt::set_socket_reuseport(fd, true),
+            Operation::Reuseport(on) => sockopt::set_socket_reuseport(fd, *on),
             Operation::AttachReuseport(program) => {
                 return Ok(socket_options::attach_reuseport(fd, self.program(program)?)?);
             }

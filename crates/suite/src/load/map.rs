@@ -42,7 +42,9 @@ pub(super) fn map(name: &str, node: Node) -> Read<Map> {
     let value = keys.number("value-size", "a number of bytes")?.unwrap_or(8);
     let flags = keys.number("flags", "a number")?.unwrap_or(0);
     let small = entries <= MAX_ENTRIES && u64::from(entries) * (u64::from(key) + u64::from(value)) <= MAX_MEMORY;
-    if (!small && entries <= i32::MAX as u32) || key > MAX_KEY || value > MAX_VALUE {
+    // The kernel refuses a sockhash of so many entries before it asks for memory.
+    let refused = *kind == MapType::Sockhash && entries > i32::MAX as u32;
+    if !(small || refused) || key > MAX_KEY || value > MAX_VALUE {
         return Err(Wrong::new(
             line,
             format!("map {name} is too large for a case"),

@@ -1,5 +1,6 @@
 //! The steps of a case.
 
+use sklookup_policy::Protocol;
 use sklookup_policy::reading::quote;
 
 use super::map::bytes;
@@ -162,6 +163,22 @@ fn sent(node: &Node, keys: &mut Keys) -> Read<Send> {
         None if matches!(&node.value, Tree::Text(text) if text == "nothing") => Ok(Ok(())),
         None => Err(node.not("sender", "\"nothing\" or an errno such as \"ECONNREFUSED\"")),
     });
+    let connects = packet.protocol == Protocol::Tcp && packet.flags.is_none();
+    for key in ["client", "child", "local"] {
+        if keys.has(key) && !connects {
+            return Err(Wrong::new(
+                keys.line,
+                format!("{key} is of a connection"),
+                "write it with a TCP client that connects",
+            ));
+        }
+    }
+    if keys.has("from") && packet.protocol == Protocol::Tcp {
+        return Err(Wrong::new(keys.line, "from is of a datagram", "a TCP client is made for each packet"));
+    }
+    if sender.is_some() && !keys.has("from") {
+        return Err(Wrong::new(keys.line, "sender is of a socket of the case", "name the socket with from"));
+    }
     let local = keys.take("local");
     let local = local.map(|node| {
         node.text("local", "an address with a port")?.parse().map_err(|_| node.not("local", "an address with a port"))
@@ -228,7 +245,7 @@ fn query(node: &Node, keys: &mut Keys) -> Read<Query> {
 }
 
 fn operation(node: &Node) -> Read<Operation> {
-    const FORM: &str = "listen, bind ADDRESS, connect ADDRESS, disconnect, shutdown, shutdown-read, reuseport, \
+    const FORM: &str = "listen, bind ADDRESS, connect ADDRESS, disconnect, shutdown, shutdown-read, reuseport, no-reuseport, \
                         attach PROGRAM, detach or talk SOCKET";
     let text = node.text("do", FORM)?;
     let wrong =
@@ -242,7 +259,8 @@ fn operation(node: &Node) -> Read<Operation> {
         ["disconnect"] => Operation::Disconnect,
         ["shutdown"] => Operation::Shutdown,
         ["shutdown-read"] => Operation::ShutdownRead,
-        ["reuseport"] => Operation::Reuseport,
+        ["reuseport"] => Operation::Reuseport(true),
+        ["no-reuseport"] => Operation::Reuseport(false),
         ["attach", program] => Operation::AttachReuseport(program.to_owned()),
         ["detach"] => Operation::DetachReuseport,
         ["talk", to] => Operation::Talk(to.to_owned()),
