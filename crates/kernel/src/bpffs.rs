@@ -70,6 +70,14 @@ pub fn is_bpffs(path: &Path) -> Result<bool> {
     Ok(statfs.f_type as u64 & u64::from(u32::MAX) == MAGIC)
 }
 
+/// The same place by a path without symlinks, from the root on.
+///
+/// # Errors
+/// ENOENT; EACCES; ELOOP.
+pub fn resolve(path: &Path) -> Result<PathBuf> {
+    std::fs::canonicalize(path).map_err(|error| failed("readlink", path, errno_of(&error)))
+}
+
 /// Keeps an object alive under a path, readable and writable by its owner.
 ///
 /// # Errors

@@ -98,8 +98,7 @@ impl State {
             Err(error) if error.errno() == Errno::NOENT => return Err(Error::NoBpffs { path: bpffs.to_owned() }),
             Err(error) => return Err(error.into()),
         }
-        trust::mount(bpffs)?;
-        let root = bpffs.join("sklookup");
+        let root = trust::mount(bpffs)?.join("sklookup");
         let dir = root.join(netns.inode().to_string());
         Ok(State { netns, root, dir, parents: Mutex::default(), watch: None })
     }

@@ -5,7 +5,7 @@
 //! neither used nor removed.
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sklookup_kernel::bpffs::{self, Kind, Status};
 use sklookup_kernel::{Errno, effective_uid};
@@ -18,18 +18,23 @@ const OTHERS_WRITE: u32 = 0o022;
 /// Who may write to a directory may not remove what others have in it.
 const STICKY: u32 = 0o1000;
 
-/// Makes sure that nobody but its owner, root or us, can exchange what lies directly in a bpffs.
-pub(crate) fn mount(path: &Path) -> Result<(), Error> {
-    let status = bpffs::status(path)?;
-    if status.uid != 0 && status.uid != effective_uid() {
-        // Whoever owns the root of the mount could put another directory in the place of ours at any moment.
-        return untrusted(path, format!("a bpffs owned by user {}", status.uid));
+/// The real path of a bpffs, once it is sure that nobody but root and us can exchange what lies directly in it, or what
+/// the path leads to.
+pub(crate) fn mount(path: &Path) -> Result<PathBuf, Error> {
+    let real = bpffs::resolve(path)?;
+    for dir in real.ancestors() {
+        let status = bpffs::status(dir)?;
+        if status.uid != 0 && status.uid != effective_uid() {
+            // Its owner could put another directory in the place of ours at any moment.
+            let what = if dir == real { "a bpffs" } else { "above the bpffs, and" };
+            return untrusted(dir, format!("{what} owned by user {}", status.uid));
+        }
+        if status.mode & OTHERS_WRITE != 0 && status.mode & STICKY == 0 {
+            let mode = status.mode & 0o7777;
+            return untrusted(dir, format!("mode {mode:04o}: others could put another directory in the place of ours"));
+        }
     }
-    if status.kind == Kind::Directory && status.mode & OTHERS_WRITE != 0 && status.mode & STICKY == 0 {
-        let mode = status.mode & 0o7777;
-        return untrusted(path, format!("mode {mode:04o}: others could put another directory in the place of ours"));
-    }
-    Ok(())
+    Ok(real)
 }
 
 /// Whether a directory is there and nobody but its owner, root or us, can put anything into it.

@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("a_state_that_holds_what_we_did_not_make_is_refused_and_can_be_unloaded", foreign_inside),
         kernel_trial("what_stands_in_the_place_of_the_state_is_refused_and_not_followed", places_taken),
         kernel_trial("a_bpffs_in_which_others_can_exchange_names_is_refused", exchangeable),
+        kernel_trial("a_bpffs_is_what_its_path_leads_to_and_refused_if_others_can_lead_it_elsewhere", misled),
         kernel_trial("a_lock_that_is_held_too_long_names_its_holder", held_lock),
         kernel_trial("a_link_changed_by_something_else_is_not_overwritten", foreign_link),
     ]
@@ -133,6 +134,32 @@ fn exchangeable(sandbox: &Sandbox) {
     apply(&new().unwrap(), &["web tcp 127.7.0.0/16"]).unwrap();
     chown(&sandbox.bpffs, Some(1000), None).unwrap();
     assert!(new().unwrap_err().to_string().contains("a bpffs owned by user 1000"));
+}
+
+/// By whichever path it is named: what counts is where it leads to, and who could lead it elsewhere.
+fn misled(sandbox: &Sandbox) {
+    let new = |path: &Path| State::new(path, Netns::current().unwrap());
+    let refused = |path: &Path, why: &str| {
+        let error = new(path).unwrap_err().to_string();
+        assert!(error.contains(why), "{}: {error}", path.display());
+    };
+    let link = sandbox.scratch.join("link");
+    std::os::unix::fs::symlink(&sandbox.bpffs, &link).unwrap();
+    let state = new(&link).unwrap();
+    assert!(state.dir().starts_with(&sandbox.bpffs), "{}", state.dir().display());
+    let inside = sandbox.bpffs.join("inside");
+    bpffs::create_dir(&inside, 0o711).unwrap();
+    new(&inside).unwrap();
+
+    std::fs::set_permissions(&sandbox.bpffs, PermissionsExt::from_mode(0o777)).unwrap();
+    for path in [&link, &inside] {
+        refused(path, "/sys/fs/bpf: mode 0777: others could put another directory");
+    }
+    std::fs::set_permissions(&sandbox.bpffs, PermissionsExt::from_mode(0o1777)).unwrap();
+    new(&inside).unwrap();
+    chown(&sandbox.bpffs, Some(1000), None).unwrap();
+    refused(&link, "a bpffs owned by user 1000");
+    refused(&inside, "above the bpffs, and owned by user 1000");
 }
 
 fn held_lock(sandbox: &Sandbox) {
