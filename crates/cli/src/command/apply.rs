@@ -23,13 +23,9 @@ pub fn apply(global: &Global, args: &Apply) -> Result<Answer, Failure> {
     let state = state(global)?;
     let shadows = shadows(&wanted);
     let empty = wanted.is_empty().then(|| Said::new(format!("{name}: it has no bindings")));
-    let mut flags = args.edit.clone();
-    if args.last && nothing_lasting(&state)? {
-        // It was accepted when it was applied. Who is locked out, however, can't come back to mend it.
-        flags.allow.allow.extend(Hazard::ALL.into_iter().filter(|hazard| *hazard != Hazard::Ssh));
-    }
+    let manner = if args.last { Manner::BringBack } else { Manner::Replace };
     // What a living `run` added is not the policy's to remove.
-    let answer = change(global, &state, &flags, true, &mut |current| {
+    let answer = change(global, &state, &args.edit, manner, &mut |current| {
         let runs: Vec<Entry> = current.policy.entries().iter().filter(|entry| entry.owner.is_some()).cloned().collect();
         wanted.with(runs).map_err(Error::Policy)
     });
@@ -39,10 +35,28 @@ pub fn apply(global: &Global, args: &Apply) -> Result<Answer, Failure> {
     }
 }
 
-/// Whether nothing is applied but what living `run`s added.
-fn nothing_lasting(state: &State) -> Result<bool, Error> {
-    let generation = state.generation()?;
-    Ok(generation.is_none_or(|now| now.record.policy.entries().iter().all(|entry| entry.owner.is_some())))
+/// How a policy changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Some bindings come or go.
+    Edit,
+    /// It is given as a whole.
+    Replace,
+    /// It is given as a whole, and was in effect before.
+    BringBack,
+}
+
+impl Manner {
+    /// The catches that close and only warn, given what is applied when the change is made.
+    fn allowed(self, current: &Policy, flags: &EditFlags) -> Vec<Hazard> {
+        let mut allowed = flags.allow.allow.clone();
+        // What living `run`s added is not in the way.
+        if self == Manner::BringBack && current.entries().iter().all(|entry| entry.owner.is_some()) {
+            // It was accepted when it was applied. Who is locked out, however, can't come back to mend it.
+            allowed.extend(Hazard::ALL.into_iter().filter(|hazard| *hazard != Hazard::Ssh));
+        }
+        allowed
+    }
 }
 
 /// Changes what is applied, unless a safety catch refuses it, and says what changed.
@@ -50,17 +64,19 @@ pub fn change(
     global: &Global,
     state: &State,
     flags: &EditFlags,
-    replaces: bool,
+    manner: Manner,
     edit: &mut dyn FnMut(&Current<'_>) -> Result<Policy, Error>,
 ) -> Result<Answer, Failure> {
     let mut changed = None;
     let mut review = Review::default();
     let mut interfaces = Vec::new();
+    let mut allow = Vec::new();
     let committed = state.commit(&[], &mut |current| {
         changed = None;
         let new = edit(current)?;
-        review = state.review(current.policy, &new, replaces, &[])?;
-        let refused = review.catches.iter().any(|catch| !flags.allow.allow.contains(&catch.hazard));
+        review = state.review(current.policy, &new, manner != Manner::Edit, &[])?;
+        allow = manner.allowed(current.policy, flags);
+        let refused = review.catches.iter().any(|catch| !allow.contains(&catch.hazard));
         interfaces = first_named(&new);
         changed = Some((current.policy.clone(), new.clone()));
         if refused || flags.dry_run {
@@ -70,7 +86,7 @@ pub fn change(
         Ok(new)
     });
     let (refusals, allowed): (Vec<Catch>, Vec<Catch>) =
-        review.catches.into_iter().partition(|catch| !flags.allow.allow.contains(&catch.hazard));
+        review.catches.into_iter().partition(|catch| !allow.contains(&catch.hazard));
     if !refusals.is_empty() {
         return Err(Failure { exit: NO, said: refuse(&refusals) });
     }

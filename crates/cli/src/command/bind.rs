@@ -6,14 +6,16 @@ use sklookup_policy::{Binding, Entry, Origin, parse_binding};
 use sklookup_steering::Error;
 
 use crate::args::{Bind, Global, Unbind};
-use crate::command::apply::change;
+use crate::command::apply::{Manner, change};
 use crate::context::state;
 use crate::output::{Answer, Failure, Said};
 
 pub fn bind(global: &Global, args: &Bind) -> Result<Answer, Failure> {
     let added = parse(&args.words, "bind")?;
     let state = state(global)?;
-    change(global, &state, &args.edit, false, &mut |current| current.policy.with(added.clone()).map_err(Error::Policy))
+    change(global, &state, &args.edit, Manner::Edit, &mut |current| {
+        current.policy.with(added.clone()).map_err(Error::Policy)
+    })
 }
 
 pub fn unbind(global: &Global, args: &Unbind) -> Result<Answer, Failure> {
@@ -21,7 +23,7 @@ pub fn unbind(global: &Global, args: &Unbind) -> Result<Answer, Failure> {
     let removed: Vec<Binding> = removed.into_iter().map(|entry| entry.binding).collect();
     let state = state(global)?;
     let mut missing = Vec::new();
-    let result = change(global, &state, &args.edit, false, &mut |current| {
+    let result = change(global, &state, &args.edit, Manner::Edit, &mut |current| {
         let applied = |binding: &Binding| {
             let entries = current.policy.entries();
             let place = entries.binary_search_by(|entry| entry.binding.cmp(binding));
