@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Goes to the start of the line and empties it.
 const ERASE: &str = "\r\x1b[K";
 
+/// What is written between these stays on one line, however narrow the terminal: a second one could not be emptied.
+const ONE_LINE: [&str; 2] = ["\x1b[?7l", "\x1b[?7h"];
+
 /// One process is at one thing.
 static NOW: Mutex<Now> = Mutex::new(Now { at: String::new(), ended: false, drawn: false });
 static CHANGED: Condvar = Condvar::new();
@@ -34,7 +37,7 @@ pub struct Progress(Option<JoinHandle<()>>);
 impl Progress {
     /// From now on, where stderr is a terminal; never if it is to be `quiet`.
     pub fn begin(quiet: bool) -> Progress {
-        if quiet || !io::stderr().is_terminal() {
+        if quiet || !io::stderr().is_terminal() || is_dumb() {
             return Progress(None);
         }
         // No thread to be had is no reason not to do what was asked.
@@ -75,11 +78,19 @@ fn draw() {
     while !now.ended {
         if !now.at.is_empty() {
             now.drawn = true;
-            let _ = write!(io::stderr(), "{ERASE}sklookup: {}", now.at);
+            let [begin, end] = ONE_LINE;
+            // At once: an interrupted command leaves the terminal as it was.
+            let line = format!("{ERASE}{begin}sklookup: {}{end}", now.at);
+            let _ = io::stderr().write_all(line.as_bytes());
         }
         now = CHANGED.wait(now).unwrap_or_else(PoisonError::into_inner);
     }
     now.erase();
+}
+
+/// Whether the terminal can't empty a line, or does not say what it can.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 impl Now {

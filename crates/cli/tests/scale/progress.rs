@@ -12,6 +12,8 @@ use sklookup_testbed::Trial;
 use crate::command::{Ran, command};
 
 const ERASE: &str = "\r\x1b[K";
+/// Keeps a terminal from beginning another line at its edge, and lets it do so again.
+const ONE_LINE: [&str; 2] = ["\x1b[?7l", "\x1b[?7h"];
 
 pub fn trials() -> Vec<Trial> {
     vec![Trial::test("progress::a_terminal_is_told_after_a_second_and_nobody_else", || {
@@ -31,9 +33,9 @@ fn terminal() -> (File, File) {
 }
 
 /// `check` of a policy that is still to be written: it can't end before we want it to.
-fn check(json: bool, stderr: impl Into<Stdio>) -> Child {
+fn check(json: bool, term: &str, stderr: impl Into<Stdio>) -> Child {
     let arguments: &[&str] = if json { &["--json", "check", "-"] } else { &["check", "-"] };
-    command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap()
+    command(arguments).env("TERM", term).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap()
 }
 
 fn finish(mut child: Child) -> Ran {
@@ -44,18 +46,21 @@ fn finish(mut child: Child) -> Ran {
 fn after_a_second() {
     let begun = Instant::now();
     let (mut quiet_terminal, other_end) = terminal();
-    let (into_pipe, beside_document) = (check(false, Stdio::piped()), check(true, other_end));
+    let (mut dumb_terminal, dumb_end) = terminal();
+    let (into_pipe, beside_document) = (check(false, "xterm", Stdio::piped()), check(true, "xterm", other_end));
+    let on_dumb = check(false, "dumb", dumb_end);
     let (mut terminal, other_end) = terminal();
-    let watched = check(false, other_end);
+    let watched = check(false, "xterm", other_end);
 
     let mut seen = String::new();
     let mut buffer = [0; 256];
-    while !seen.ends_with("reading the policy") {
+    while !seen.ends_with(ONE_LINE[1]) {
         let read = terminal.read(&mut buffer).unwrap();
         seen.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
     }
     assert!(begun.elapsed() >= Duration::from_secs(1));
-    assert_eq!(seen, format!("{ERASE}sklookup: reading the policy"));
+    // However narrow the terminal is, it does not become two lines, of which one would stay.
+    assert_eq!(seen, format!("{ERASE}{}sklookup: reading the policy{}", ONE_LINE[0], ONE_LINE[1]));
 
     // The line goes before the answer comes.
     let ran = finish(watched);
@@ -67,6 +72,8 @@ fn after_a_second() {
     assert_eq!(finish(into_pipe).stderr, "");
     assert_eq!(finish(beside_document).exit, 0);
     assert_eq!(until_hung_up(&mut quiet_terminal), "");
+    assert_eq!(finish(on_dumb).exit, 0);
+    assert_eq!(until_hung_up(&mut dumb_terminal), "");
 }
 
 /// What is left to read of a terminal that nobody has open any more.
