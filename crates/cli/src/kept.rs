@@ -9,7 +9,7 @@ use sklookup_steering::{Generation, State};
 use crate::args::Global;
 use crate::context::{history, netns};
 use crate::output::{COULD_NOT, Failure, NO, Said};
-use crate::typed::typed;
+use crate::typed::{quoted, typed};
 
 /// Keeps what is in effect. That this failed is worth saying, and no failure of a command that has done its work.
 pub fn keep(global: &Global, state: &State, known: Option<Known<'_>>) -> Option<Said> {
@@ -50,7 +50,7 @@ pub fn last(global: &Global) -> Result<(String, Vec<Entry>), Failure> {
     if page.fate == Fate::TakenAway {
         return Err(nothing(
             format!("{file}: steering was taken away on purpose, at {}, by: {}", page.time, page.command),
-            format!("to bring back what was applied before that: sklookup {}apply {file}", spelled(global)),
+            format!("to bring back what was applied before that: sklookup {}apply {}", spelled(global), quoted(&file)),
         ));
     }
     let entries = parse_file(&page.text, &file).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
@@ -59,7 +59,7 @@ pub fn last(global: &Global) -> Result<(String, Vec<Entry>), Failure> {
 
 /// The options without which a command would mean another namespace.
 fn spelled(global: &Global) -> String {
-    global.netns.as_ref().map(|netns| format!("--netns {netns} ")).unwrap_or_default()
+    global.netns.as_ref().map(|netns| format!("--netns {} ", quoted(netns))).unwrap_or_default()
 }
 
 const NAMELESS: &str = "kept is what is applied where the system booted, and in namespaces that `ip netns` knows by name: \

@@ -50,7 +50,7 @@ impl Page {
     /// What has just become of a policy, given as a policy file.
     pub(super) fn now(name: &Name, fate: Fate, command: &str, bindings: &str) -> Page {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let (time, command) = (format!("{} ({now})", utc(now)), command.escape_debug().to_string());
+        let (time, command) = (format!("{} ({now})", utc(now)), on_one_line(command));
         let state = match fate {
             Fate::Applied => APPLIED,
             Fate::TakenAway => TAKEN_AWAY,
@@ -101,6 +101,18 @@ impl Page {
     }
 }
 
+/// What was typed, on one line and fit for a terminal; else as it is, to be typed again.
+fn on_one_line(command: &str) -> String {
+    let mut line = String::with_capacity(command.len());
+    for c in command.chars() {
+        match c {
+            '\'' | '"' | '\\' => line.push(c),
+            c => line.extend(c.escape_debug()),
+        }
+    }
+    line
+}
+
 /// A time since the epoch, as `2026-11-22 00:59:12 UTC`.
 fn utc(seconds: u64) -> String {
     let (mut days, second) = (seconds / 86_400, seconds % 86_400);
@@ -139,6 +151,13 @@ mod tests {
             assert_eq!(Page::parse(page.text.clone()).as_ref().map(Page::bindings), Ok(POLICY));
             assert_eq!(Page::parse(page.text.clone()), Ok(page));
         }
+    }
+
+    #[test]
+    fn what_was_typed_can_be_typed_again_and_commands_no_terminal() {
+        let typed = r"sklookup --netns 'a b' apply 'it'\''s.toml'";
+        assert_eq!(Page::now(&Name::Host, Fate::Applied, typed, POLICY).command, typed);
+        assert_eq!(Page::now(&Name::Host, Fate::Applied, "a\nb\u{1b}\u{202e}", POLICY).command, r"a\nb\u{1b}\u{202e}");
     }
 
     #[test]
