@@ -1,8 +1,9 @@
 //! `apply --last`: what was in effect is in effect again.
 
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 
-use sklookup_testbed::{Sandbox, Trial, kernel_trial};
+use sklookup_testbed::{Fault, Sandbox, Trace, Trial, fault, kernel_trial};
 
 use crate::command::{Ran, command, document, sklookup};
 use crate::services::{Server, reached};
@@ -13,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("after_a_reboot_traffic_is_steered_again_once_a_server_registers", rebooted),
         kernel_trial("where_nothing_was_applied_there_is_nothing_to_bring_back", nothing),
         kernel_trial("where_something_is_applied_the_catches_are_what_they_always_are", beside),
+        kernel_trial("a_policy_that_comes_while_the_last_one_is_brought_back_is_guarded_as_ever", overtaken),
         kernel_trial("where_nothing_is_applied_all_catches_but_ssh_only_warn", catches),
         kernel_trial("an_interface_that_is_not_there_yet_is_named_with_the_line", no_interface),
         kernel_trial("a_dry_run_of_the_last_policy_changes_nothing", dry_run),
@@ -72,6 +74,32 @@ fn beside(sandbox: &Sandbox) {
     assert_eq!(applied().lines().count(), 4);
     done(&["apply", "--last", "--allow", "shrink"]);
     assert_eq!((applied().lines().count(), fate().as_str()), (3, "applied"));
+}
+
+fn overtaken(sandbox: &Sandbox) {
+    name(&sandbox.netns);
+    bind("web tcp 127.7.0.0/16 80");
+    let last = page();
+    let fresh = reboot(sandbox);
+    fresh
+        .run(|| {
+            // Rehearsed: at its first map it has seen that nothing is applied.
+            let trace = Trace::new(sandbox.scratch.join("trace"));
+            assert!(trace.of(&mut command(&["apply", "--last"])).output().unwrap().status.success());
+            let maps = trace.calls().into_iter().find(|call| call.call == "BPF_MAP_CREATE").unwrap();
+            done(&["unload"]);
+            std::fs::write(PAGE, &last).unwrap();
+
+            let mut slow = command(&["apply", "--last"]);
+            let slow = Fault::Stop(maps.number).in_command(&mut slow).stderr(Stdio::piped()).spawn().unwrap();
+            assert!(fault::stops(&slow));
+            done(&["apply", &policy(sandbox, &["a tcp 127.7.0.0/16 81", "b tcp 127.7.0.0/16 82"])]);
+            fault::go_on(&slow);
+            let ran = Ran::from(slow.wait_with_output().unwrap());
+            assert!(ran.exit == 1 && ran.stderr.contains("refused (shrink): 2 of 2 applied"), "{ran:?}");
+            assert_eq!((applied(), kept().lines().count()), (kept(), 4));
+        })
+        .unwrap();
 }
 
 fn catches(sandbox: &Sandbox) {
