@@ -71,6 +71,14 @@ impl State {
         self.written(Occasion::Edit, placements, edit)
     }
 
+    /// The same for who takes back what it added: labels that nobody needs any more go, though nothing else may change.
+    ///
+    /// # Errors
+    /// As [`State::commit`].
+    pub fn withdraw(&self, edit: &mut EditFn<'_>) -> Result<Committed, Error> {
+        self.written(Occasion::Withdrawal, &[], edit)
+    }
+
     /// Compiles what is applied anew and puts that into effect as a generation, in the present layout. Nothing else
     /// changes: sockets, counts, origins and the bindings of living `run`s stay.
     ///
@@ -220,6 +228,8 @@ impl State {
 enum Occasion {
     /// The policy, the labels or the interfaces may be others than those applied; if not, nothing is to be done.
     Edit,
+    /// The same, and a label that goes is something to be done.
+    Withdrawal,
     /// The generation itself is to be another: made by this sklookup.
     Upgrade,
 }
@@ -323,10 +333,12 @@ impl Writer<'_> {
             }
         }
         let interfaces = state.interfaces(&policy, &base.record.interfaces)?;
-        let same = self.occasion == Occasion::Edit
-            && same_policy(&base.record.policy, &policy)
-            && labels.is_subset(&base.record.labels)
-            && interfaces == base.record.interfaces;
+        let same_labels = match self.occasion {
+            Occasion::Edit => labels.is_subset(&base.record.labels),
+            Occasion::Withdrawal => labels == base.record.labels,
+            Occasion::Upgrade => false,
+        };
+        let same = same_labels && same_policy(&base.record.policy, &policy) && interfaces == base.record.interfaces;
         if same {
             for placement in placements {
                 placement.put(&carried(&base, &placement.label)?)?;

@@ -17,6 +17,10 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("of_several_services_the_user_chooses", several_services),
         kernel_trial("a_server_that_never_listens_is_ended_and_its_sockets_are_told", timeout),
         kernel_trial("what_is_wrong_never_starts_the_command", wrong_bindings),
+        kernel_trial(
+            "a_command_that_can_not_be_started_leaves_the_applied_policy_without_a_label_of_it",
+            never_started,
+        ),
         kernel_trial("a_safety_catch_closes_before_the_command_is_started", safety_catch),
         kernel_trial("the_command_can_be_another_user", another_user),
         kernel_trial("a_listener_passed_as_standard_input_counts_when_match_names_it", passed_listener),
@@ -65,6 +69,17 @@ fn no_fd_leaks(_: &Sandbox) {
     assert_eq!(run.tell("fds"), "0 1 2 3");
     drop(leaked);
     run.end();
+}
+
+fn never_started(sandbox: &Sandbox) {
+    let ended = |arguments: &[&str]| sklookup(arguments).output().unwrap();
+    assert!(ended(&["bind", "pass", "tcp", "127.9.0.0/16", "80"]).status.success());
+    let run = ended(&["run", "--bind", "tcp 127.7.0.0/16 80", "--", "/nonexistent"]);
+    assert_eq!(run.status.code(), Some(127), "{run:?}");
+    let status = ended(&["status"]);
+    assert!(status.status.success() && !String::from_utf8_lossy(&status.stdout).contains("run:"), "{status:?}");
+    assert!(ended(&["unload"]).status.success());
+    assert_clean(sandbox);
 }
 
 fn several_services(sandbox: &Sandbox) {

@@ -92,10 +92,11 @@ impl<'a> Steering<'a> {
             Ok(_) | Err(Error::NoLabel { .. } | Error::NotLoaded { .. }) => {}
             Err(error) => return Err(error),
         }
-        if self.is_applied()? {
-            self.state.commit(&[], &mut |current| Ok(self.without_ours(current)))?;
+        // With nothing else applied all of it goes at once.
+        if !self.state.unload_if_idle()? && self.is_applied()? {
+            self.state.withdraw(&mut |current| Ok(self.without_ours(current)))?;
+            self.state.unload_if_idle()?;
         }
-        self.state.unload_if_idle()?;
         Ok(())
     }
 
