@@ -82,8 +82,9 @@ fn help(error: &HistoryError) -> String {
         HistoryError::Disk(_) | HistoryError::NotAPage { .. } => {
             "look at the file; `sklookup apply` takes it by its name if it is a policy"
         }
-        HistoryError::Locked { .. } => "another command holds it: look with `fuser`, and try again",
-        HistoryError::State(_) => "`sklookup status` shows what is in effect",
+        HistoryError::State(error) => {
+            return error.help().unwrap_or_else(|| "`sklookup status` shows what is in effect".to_owned());
+        }
     }
     .to_owned()
 }

@@ -8,10 +8,11 @@
 mod name;
 mod page;
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use sklookup_kernel::Netns;
 use sklookup_kernel::disk::{Directory, DiskError};
+use sklookup_kernel::{Netns, bpffs};
 use sklookup_policy::{MAX_FILE_BYTES, Policy};
 use thiserror::Error;
 
@@ -56,17 +57,9 @@ pub enum HistoryError {
     /// The directory or the file.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// What is in effect could not be read.
+    /// What is in effect could not be read, or somebody holds the lock of the directory.
     #[error(transparent)]
     State(#[from] error::Error),
-    /// Somebody holds the lock of the directory.
-    #[error("{}: locked for more than {seconds} s", path.display())]
-    Locked {
-        /// The directory.
-        path: PathBuf,
-        /// How long was waited.
-        seconds: u64,
-    },
     /// The file is none that sklookup keeps.
     #[error("{}: {expected}", path.display())]
     NotAPage {
@@ -138,7 +131,9 @@ impl History {
         let mut deadline = Deadline::after(PATIENCE);
         while !dir.try_lock().map_err(DiskError::from)? {
             if deadline.passed() {
-                return Err(HistoryError::Locked { path: dir.path().to_owned(), seconds: deadline.seconds() });
+                let holder = bpffs::lock_holder(dir.as_fd()).unwrap_or_default();
+                let (path, seconds) = (dir.path().to_owned(), deadline.seconds());
+                return Err(error::Error::Locked { path, seconds, holder }.into());
             }
         }
         Ok(dir)

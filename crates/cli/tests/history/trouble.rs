@@ -13,6 +13,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         kernel_trial("on_a_full_disk_the_policy_is_in_effect_and_the_page_is_as_it_was", full_disk),
         kernel_trial("on_a_read_only_disk_too", read_only),
+        kernel_trial("who_holds_the_lock_of_the_directory_is_named", held_lock),
         kernel_trial("what_nobody_can_be_told_of_is_kept_all_the_same", full_stdout),
         kernel_trial("killed_at_any_call_the_page_is_the_old_or_the_new_one_and_the_next_command_mends_it", killed),
         kernel_trial("any_call_that_fails_is_a_warning_and_the_page_is_the_old_or_the_new_one", failing),
@@ -50,6 +51,19 @@ fn read_only(sandbox: &Sandbox) {
     let elsewhere = sandbox.scratch.join("kept");
     done(&["--state-dir", elsewhere.to_str().unwrap(), "bind", "refuse", "tcp", "127.7.0.0/16", "81"]);
     assert!(elsewhere.join("netns-blue.toml").exists());
+}
+
+fn held_lock(sandbox: &Sandbox) {
+    name(&sandbox.netns);
+    bind("web tcp 127.7.0.0/16 80");
+    let held = File::open("/var/lib/sklookup").unwrap();
+    held.lock_shared().unwrap();
+    let ran = sklookup(&["bind", "web", "tcp", "127.7.0.0/16", "81"]);
+    let named = format!("/var/lib/sklookup: locked for more than 5 s by process {}\n", std::process::id());
+    assert!(ran.exit == 0 && ran.stderr.contains(&named), "{ran:?}");
+    drop(held);
+    bind("web tcp 127.7.0.0/16 81");
+    assert_eq!(kept(), applied());
 }
 
 fn full_stdout(sandbox: &Sandbox) {
