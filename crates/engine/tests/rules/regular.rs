@@ -165,6 +165,11 @@ fn a_vrf_stands_in_front_of_its_interfaces() {
             let socket = on_device(&world, protocol, "0.0.0.0:80", Some(bound));
             assert_eq!(world.receive(&syn), to(&socket));
         }
+        // Both match, and equally well: the newest is looked at first, and stays.
+        for both in [[vrf, device], [device, vrf]] {
+            let sockets = both.map(|bound| on_device(&world, protocol, "0.0.0.0:80", Some(bound)));
+            assert_eq!(world.receive(&syn), to(&sockets[1]), "{both:?}");
+        }
     }
 }
 
