@@ -93,6 +93,27 @@ fn who_is_bound_to_the_device_goes_first_and_sees_no_other() {
 }
 
 #[test]
+fn who_is_bound_to_the_device_scores_more_in_either_order() {
+    for protocol in BOTH {
+        for (wildcard, contacted) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80")] {
+            for devices in [[None, Some(1)], [Some(1), None]] {
+                let world = World::new();
+                let sockets = devices.map(|device| {
+                    world.socket(protocol, wildcard, |socket| {
+                        socket.set_reuse_port(true);
+                        socket.bind_to_device(device).unwrap();
+                    })
+                });
+                // They could only be bound as groups; without the flag it is the score alone that counts.
+                sockets.iter().for_each(|socket| socket.set_reuse_port(false));
+                let bound = &sockets[usize::from(devices[0].is_none())];
+                assert_eq!(world.receive(&packet(protocol, contacted)), to(bound), "{protocol} {wildcard} {devices:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_cpu_adds_to_the_score() {
     for protocol in BOTH {
         for address in ["127.0.0.1:80", "[::1]:80"] {
