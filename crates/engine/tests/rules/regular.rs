@@ -191,6 +191,14 @@ fn a_vrf_stands_in_front_of_its_interfaces() {
             let sockets = both.map(|bound| on_device(&world, protocol, "0.0.0.0:80", Some(bound)));
             assert_eq!(world.receive(&syn), to(&sockets[1]), "{both:?}");
         }
+        // An IPv4 socket matches an IPv4 packet better than a dual-stack one.
+        for order in [["0.0.0.0:80", "[::]:80"], ["[::]:80", "0.0.0.0:80"]] {
+            let devices = [vrf, device].into_iter();
+            let sockets: Vec<Socket> =
+                order.iter().zip(devices).map(|(any, bound)| on_device(&world, protocol, any, Some(bound))).collect();
+            let ipv4 = order.iter().position(|any| !any.contains("[::]")).unwrap();
+            assert_eq!(world.receive(&syn), to(&sockets[ipv4]), "{order:?}");
+        }
     }
 }
 
