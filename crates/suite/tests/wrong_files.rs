@@ -214,3 +214,35 @@ fn what_only_connections_or_datagrams_have_is_refused_for_others() {
         assert_eq!(told_of_step(&step), format!("c.toml:3: case \"x\": {message}"));
     }
 }
+
+#[test]
+fn no_damage_to_a_file_is_too_much_for_the_reader() {
+    let page = include_str!("../../../docs/cases.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut refused = 0;
+    for round in 0..4000 {
+        let mut bytes = blocks[round % blocks.len()].as_bytes().to_vec();
+        for _ in 0..=next(3) {
+            let at = next(bytes.len());
+            match next(4) {
+                0 => bytes[at] = b" \"'{}[]=.,:*>-0129axT\n"[next(22)],
+                1 => drop(bytes.remove(at)),
+                2 => bytes.truncate(at.max(1)),
+                _ => bytes.swap(at, 0),
+            }
+        }
+        let Ok(text) = String::from_utf8(bytes) else { continue };
+        for problem in load(&text, "c.toml").err().unwrap_or_default() {
+            assert!(problem.to_string().len() < 2000, "{problem}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 1000, "{refused}");
+}
