@@ -4,7 +4,7 @@ use sklookup_testbed::{Fault, Sandbox, Trial, fault, kernel_trial};
 
 use crate::command::Ran;
 use crate::sites::Sites;
-use crate::subjects::{OTHER, SUBJECTS, Subject};
+use crate::subjects::{BOUND, OTHER, SUBJECTS, Subject};
 use crate::world::{Effect, Step, World};
 
 /// With this in the environment each command meets each other one at each call; else they take turns.
@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
             let name = format!("{}::stopped_at_each_call_while_another_runs{with}", subject.name);
             kernel_trial(&name.clone(), move |sandbox| sweep(sandbox, &subject, turn, &name))
         })
+        .chain([kernel_trial("a_generation_that_is_put_into_effect_while_a_sweeper_reaches_for_it_stays", reached_for)])
         .collect()
 }
 
@@ -120,4 +121,36 @@ fn possible(step: &Step, between: &Effect, was_done: bool) -> Vec<Effect> {
         (true, Step::Register(..)) => vec![between.clone(), after],
         (true, _) => vec![between.clone()],
     }
+}
+
+/// Two are stopped: a writer before it switches, and a sweeper that took what the writer has made for litter, before it
+/// opens the directory to lock it. Then the writer comes to its end first.
+fn reached_for(sandbox: &Sandbox) {
+    let (writer, undo, sweeper) = (Step::Bind(OTHER), Step::Unbind(OTHER), &BOUND[0]);
+    let mut world = World::new(sandbox);
+    world.done(BOUND);
+    // Twice: the first time what it builds on has no parent.
+    world.done(&[writer.clone(), undo.clone()]);
+    let calls = world.run(&writer, None).1;
+    let switch = calls.iter().find(|call| call.call == "BPF_LINK_UPDATE").expect("it switches").number;
+    world.done(&[undo]);
+    let old = world.seen();
+
+    let trace = world.trace();
+    let committing = Fault::Stop(switch).in_command(trace.of(&mut world.command(&writer))).spawn().unwrap();
+    assert!(fault::stops(&committing));
+    let calls = world.run(sweeper, None).1;
+    let reach = calls.iter().find(|call| call.call == "open" && call.on.contains("/gen-")).expect("it looks").number;
+    let sweeping = Fault::Stop(reach).in_command(trace.of(&mut world.command(sweeper))).spawn().unwrap();
+    assert!(fault::stops(&sweeping));
+    for child in [committing, sweeping] {
+        fault::go_on(&child);
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        assert_eq!(ran.exit, 0, "{ran:?}");
+    }
+    let calls = world.read(&trace);
+    assert!(calls.iter().any(|call| call.number == switch && call.call == "BPF_LINK_UPDATE"), "{calls:?}");
+    assert_eq!(world.seen(), old.after(&writer));
+    world.is_tidy("in the end");
+    world.end();
 }
