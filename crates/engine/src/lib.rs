@@ -52,6 +52,8 @@
 //! [`Config`] has the seed of all randomness, the CPUs and the limits, [`Machine::set_time`] the time, a [`Packet`] the
 //! CPU that handles it. The same calls in the same order give the same answers.
 //!
+//! `examples/own_program.rs` is a unit test of an sk_lookup program in this way, to copy.
+//!
 //! It is no network stack: no handshake is played, no byte is delivered, and sockets change only when they are told to.
 
 #![forbid(unsafe_code)]
