@@ -480,4 +480,17 @@ mod tests {
             assert!(help.contains("\nExample"), "{help}");
         }
     }
+
+    #[test]
+    fn the_commands_of_the_kernel_document_parse() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kernel-document.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let commands: Vec<&str> =
+            page.split('`').skip(1).step_by(2).filter(|span| span.starts_with("sklookup ")).collect();
+        assert!(commands.len() > 50, "only {} commands were found", commands.len());
+        for command in commands {
+            let words = command.split(' ').map(|word| word.trim_matches('\''));
+            assert!(Cli::try_parse_from(words).is_ok(), "{command}");
+        }
+    }
 }
