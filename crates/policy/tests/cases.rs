@@ -1,4 +1,4 @@
-//! The shared cases of `testdata/policy`, and the examples in `docs/policy.md`.
+//! The shared cases of `crates/policy/testdata`, and the examples in `docs/policy.md`.
 
 use std::collections::HashSet;
 use std::fs;
@@ -45,7 +45,7 @@ fn the_definition_decides_as_the_cases_say() {
         .map(|title| format!("docs/policy.md#{}", title.to_lowercase().replace(' ', "-")))
         .collect();
     let mut failures = Vec::new();
-    for case in cases("testdata/policy/decide.toml") {
+    for case in cases("crates/policy/testdata/decide.toml") {
         let name = string(&case, "name");
         if !anchors.contains(string(&case, "source")) {
             failures.push(format!("{name}: no section {}", string(&case, "source")));
@@ -71,7 +71,7 @@ fn the_definition_decides_as_the_cases_say() {
 #[test]
 fn wrong_files_are_reported_word_for_word() {
     let mut failures = Vec::new();
-    for case in cases("testdata/policy/errors.toml") {
+    for case in cases("crates/policy/testdata/errors.toml") {
         let problems = parse_file(string(&case, "text"), "p.toml").and_then(|entries| Policy::new(entries).map(|_| ()));
         let got: Vec<String> = problems.err().unwrap_or_default().iter().map(ToString::to_string).collect();
         let expected = strings(&case, "errors");

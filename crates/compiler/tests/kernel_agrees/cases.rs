@@ -28,7 +28,7 @@ struct Case {
 
 /// Runs every case and tells all that failed.
 pub fn decide(strategy: Strategy, sandbox: &Sandbox) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/policy/decide.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy/testdata/decide.toml");
     let file: File = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert!(!file.case.is_empty());
     let failures: Vec<String> = file.case.iter().filter_map(|case| case.run(strategy, sandbox).err()).collect();
