@@ -4,6 +4,15 @@ use sklookup_testbed::trace::Call;
 
 use crate::world::{Step, World};
 
+/// With this in the environment nothing is left out: no call among many that are alike, and each stopped command meets each
+/// other one at each call, where else they take turns.
+const ALL: &str = "SKLOOKUP_SWEEP_ALL";
+
+/// Whether it is there.
+pub fn all_are_asked_for() -> bool {
+    std::env::var_os(ALL).is_some()
+}
+
 /// A way through the calls of a command: as they were when nothing disturbed it, and on from there for as long as there
 /// are more.
 pub struct Sites {
@@ -63,11 +72,13 @@ impl Sites {
     }
 }
 
-/// All calls but those in the middle of many that are alike, as when the slots of a label are read one by one.
+/// All calls, but unless all are asked for those in the middle of many that are alike, as when the slots of a label are read
+/// one by one.
 fn sites(calls: &[Call]) -> Vec<u32> {
     let alike = |a: &Call, b: &Call| (&a.call, &a.on, &a.outcome) == (&b.call, &b.on, &b.outcome);
     let middle = |at: usize| {
         at > 0 && at + 1 < calls.len() && alike(&calls[at - 1], &calls[at]) && alike(&calls[at], &calls[at + 1])
     };
-    (0..calls.len()).filter(|at| !middle(*at)).map(|at| calls[at].number).collect()
+    let all = all_are_asked_for();
+    (0..calls.len()).filter(|at| all || !middle(*at)).map(|at| calls[at].number).collect()
 }

@@ -3,16 +3,13 @@
 use sklookup_testbed::{Fault, Sandbox, Trial, fault, kernel_trial};
 
 use crate::command::Ran;
-use crate::sites::Sites;
+use crate::sites::{self, Sites};
 use crate::subjects::{BOUND, OTHER, SUBJECTS, Subject};
 use crate::world::{Effect, Step, World};
 
-/// With this in the environment each command meets each other one at each call; else they take turns.
-const ALL: &str = "SKLOOKUP_SWEEP_ALL";
-
 pub fn trials() -> Vec<Trial> {
     let turns: Vec<Option<usize>> =
-        if std::env::var_os(ALL).is_some() { vec![Some(0), Some(1), Some(2)] } else { vec![None] };
+        if sites::all_are_asked_for() { vec![Some(0), Some(1), Some(2)] } else { vec![None] };
     let pairs =
         SUBJECTS.into_iter().flat_map(|subject| turns.clone().into_iter().map(move |turn| (subject.clone(), turn)));
     pairs
