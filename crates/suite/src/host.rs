@@ -1,5 +1,7 @@
 //! What a case needs of whoever runs it: the calls of a kernel, by the names that cases use.
 
+use std::collections::BTreeMap;
+
 use sklookup_bpf::{MapSpec, ProgramSpec};
 
 use crate::case::{Operation, Packet, Receiver, Send, Socket, World};
@@ -118,4 +120,9 @@ impl From<sklookup_kernel::Error> for Refusal {
     fn from(error: sklookup_kernel::Error) -> Refusal {
         Refusal::Errno(error.errno().into())
     }
+}
+
+/// The object of this name in a table of a case; `missing` says why there may be none.
+pub(crate) fn named<'a, T>(table: &'a BTreeMap<String, T>, kind: &str, name: &str, missing: &str) -> Outcome<&'a T> {
+    table.get(name).ok_or_else(|| Refusal::Broken(format!("{kind} {name} {missing}")))
 }

@@ -12,7 +12,7 @@ use sklookup_kernel::{Link, Map, Netns, Program, Protocol, Sandbox, Verdict, int
 
 use super::sockets::Open;
 use crate::case::{Operation, Packet, Send, Socket, World};
-use crate::host::{Delivery, Host, LinkState, LoadRefusal, Outcome, Refusal};
+use crate::host::{Delivery, Host, LinkState, LoadRefusal, Outcome, Refusal, named};
 use crate::play::Stop;
 
 /// How long the kernel may take for what it does on its own, such as the end of a namespace.
@@ -59,7 +59,7 @@ impl<'a> Machine<'a> {
     pub(super) fn netns(&self, name: Option<&str>) -> Outcome<&Netns> {
         match name {
             None => Ok(&self.sandbox.netns),
-            Some(name) => self.netns.get(name).ok_or_else(|| Refusal::Broken(format!("namespace {name} is closed"))),
+            Some(name) => named(&self.netns, "namespace", name, "is closed"),
         }
     }
 
@@ -72,19 +72,19 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn socket(&self, name: &str) -> Outcome<&Open> {
-        self.sockets.get(name).ok_or_else(|| Refusal::Broken(format!("socket {name} is not open")))
+        named(&self.sockets, "socket", name, "is not open")
     }
 
     pub(super) fn program(&self, name: &str) -> Outcome<&Program> {
-        self.programs.get(name).ok_or_else(|| Refusal::Broken(format!("program {name} is not loaded")))
+        named(&self.programs, "program", name, "is not loaded")
     }
 
     fn map(&self, name: &str) -> Outcome<&Map> {
-        self.maps.get(name).ok_or_else(|| Refusal::Broken(format!("map {name} was not made")))
+        named(&self.maps, "map", name, "was not made")
     }
 
     fn link(&self, name: &str) -> Outcome<&Attached> {
-        self.links.get(name).ok_or_else(|| Refusal::Broken(format!("there is no link {name} (any more)")))
+        named(&self.links, "link", name, "is not there (any more)")
     }
 
     /// What the program of this id is called here.
