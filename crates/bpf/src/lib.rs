@@ -42,5 +42,5 @@ pub use encode::{Slot, encode, slots};
 pub use helpers::{helper_name, helper_number};
 pub use insn::{AluOp, AtomicOp, Callee, Cond, Insn, MapRef, Order, Reg, Size, Source, Wide, Width};
 pub use listing::Listing;
-pub use spec::{Contents, MapFlags, MapSpec, MapType, ProgramSpec, ProgramType};
+pub use spec::{Contents, MapFlags, MapKind, MapSpec, MapType, ProgramSpec, ProgramType, map_kind, map_kinds};
 pub use text::{ParseError, Parsed, parse};

@@ -47,8 +47,13 @@ impl Map {
     pub fn create(machine: &Machine, spec: &MapSpec) -> Result<Map> {
         let config = machine.config();
         let id = machine.next_map_id();
-        let map = vm::Map::create(id, spec, config.cpus, config.map_bytes)
-            .map_err(|errno| Error::new("BPF_MAP_CREATE", format!("`{}`", spec.name), errno))?;
+        let map = vm::Map::create(id, spec, config.cpus, config.map_bytes).map_err(|errno| {
+            let why = match errno {
+                Errno::NOTSUPP => format!(" of type {}, which is not implemented", spec.kind.name()),
+                _ => String::new(),
+            };
+            Error::new("BPF_MAP_CREATE", format!("`{}`{why}", spec.name), errno)
+        })?;
         let info = MapInfo {
             kind: spec.kind,
             id,

@@ -10,6 +10,9 @@ use crate::case::{Operation, Packet, Send, Socket, World};
 use crate::errno::Errno;
 use crate::host::{Delivery, Host, LinkState, LoadRefusal, Outcome, Refusal, named};
 
+/// What the engine answers for a type of map that it does not have.
+const NOT_IMPLEMENTED: i32 = 524;
+
 /// CPUs of the machine: cases name 0 and 1.
 const CPUS: u32 = 2;
 
@@ -100,7 +103,10 @@ impl Host for Simulated {
     }
 
     fn create(&mut self, map: &str, spec: &MapSpec) -> Outcome {
-        let made = Map::create(&self.machine, spec)?;
+        let made = Map::create(&self.machine, spec).map_err(|error| match error.errno().raw_os_error() {
+            NOT_IMPLEMENTED => Refusal::Cannot(format!("it has no maps of type {}", spec.kind.name())),
+            _ => error.into(),
+        })?;
         self.maps.insert(map.to_owned(), made);
         Ok(())
     }

@@ -8,10 +8,14 @@ use crate::bytes::Bytes;
 use crate::case::{Map, Value};
 
 const FORM: &str = "{ type = \"sockmap\", entries = 2, sockets = { 0 = \"A\" } }";
-const KINDS: [(&str, MapType); 6] = [
+const KINDS: [(&str, MapType); 10] = [
     ("array", MapType::Array),
     ("hash", MapType::Hash),
+    ("lpm-trie", MapType::LpmTrie),
+    ("lru-hash", MapType::LruHash),
     ("percpu-array", MapType::PercpuArray),
+    ("percpu-hash", MapType::PercpuHash),
+    ("ringbuf", MapType::Ringbuf),
     ("sockmap", MapType::Sockmap),
     ("sockhash", MapType::Sockhash),
     ("reuseport", MapType::ReuseportSockarray),

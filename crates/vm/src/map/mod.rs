@@ -98,6 +98,7 @@ impl Map {
             (MapType::Hash, _) => Store::Hash(Hash::new(spec)),
             (MapType::Sockmap | MapType::ReuseportSockarray, _) => Store::Slots(Slots::new(spec)),
             (MapType::Sockhash, _) => Store::Keyed(Keyed::new(spec)),
+            _ => return Err(Errno::NOTSUPP),
         };
         let empty = MapSpec { contents: Contents::Empty, ..spec.clone() };
         let map = Map(Arc::new(Inner { id, spec: empty, frozen: AtomicBool::new(false), store }));

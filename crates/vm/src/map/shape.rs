@@ -59,6 +59,12 @@ pub(super) fn check(spec: &MapSpec) -> Result<(), Errno> {
             too_big(spec.key_size > MAX_SOCKHASH_KEY)?;
             fails(spec.max_entries > MAX_SOCKHASH)
         }
+        MapType::ProgArray
+        | MapType::PercpuHash
+        | MapType::LruHash
+        | MapType::LpmTrie
+        | MapType::HashOfMaps
+        | MapType::Ringbuf => Err(Errno::NOTSUPP),
     }
 }
 
@@ -71,6 +77,13 @@ fn flags_of(kind: MapType) -> u32 {
         MapType::Sockmap | MapType::Sockhash | MapType::ReuseportSockarray => {
             flag::NUMA_NODE | flag::RDONLY | flag::WRONLY
         }
+        // Not implemented: refused below, whatever the flags.
+        MapType::ProgArray
+        | MapType::PercpuHash
+        | MapType::LruHash
+        | MapType::LpmTrie
+        | MapType::HashOfMaps
+        | MapType::Ringbuf => u32::MAX,
     }
 }
 
