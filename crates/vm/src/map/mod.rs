@@ -346,13 +346,19 @@ impl Map {
         }
     }
 
-    /// The memory of the values, and how far apart they are; `None` for maps whose values aren't bytes.
-    pub(crate) fn values(&self) -> Option<(&Words, usize)> {
+    /// The memory of the value at a place, and the byte in it where the value begins; `None` for maps whose values aren't
+    /// bytes.
+    pub(crate) fn value_at(&self, place: usize) -> Option<(&Words, usize)> {
         match &self.0.store {
-            Store::Array(array) => Some((array.words(), array.stride())),
-            Store::Hash(hash) => Some((hash.words(), hash.stride())),
+            Store::Array(array) => Some((array.words(), place * array.stride())),
+            Store::Hash(hash) => Some((hash.words(), place * hash.stride())),
             _ => None,
         }
+    }
+
+    /// Whether its values are bytes.
+    pub(crate) fn holds_bytes(&self) -> bool {
+        matches!(self.0.store, Store::Array(_) | Store::Hash(_))
     }
 
     /// Whether programs may write its values.

@@ -126,7 +126,7 @@ impl<H: Host> Run<'_, H> {
         let size = map.spec().value_size as usize;
         let start =
             usize::try_from(offset).ok().filter(|start| start.checked_add(bytes).is_some_and(|end| end <= size));
-        let (Some(start), Some((words, stride))) = (start, map.values()) else {
+        let (Some(start), Some((words, first))) = (start, map.value_at(place)) else {
             return Err(format!(
                 "accesses {bytes} bytes at offset {offset} of a value of `{}`, which has {size}",
                 map.spec().name
@@ -135,7 +135,7 @@ impl<H: Host> Run<'_, H> {
         if !map.is_readable_by_programs() {
             return Err(format!("accesses `{}`, which programs may only write by helper", map.spec().name));
         }
-        Ok((words, place * stride + start))
+        Ok((words, first + start))
     }
 
     fn check_writable(&self, map: MapNumber) -> Did<()> {

@@ -5,6 +5,7 @@
 
 mod alu;
 mod call;
+mod helpers;
 mod memory;
 mod stack;
 
@@ -16,7 +17,7 @@ use crate::map::Map;
 use crate::program::Program;
 use crate::value::{MapNumber, Region, Value};
 use call::Frame;
-pub(crate) use call::{HELPERS, named};
+pub(crate) use helpers::{HELPERS, named};
 use stack::Stack;
 
 /// What a run came to.

@@ -1,0 +1,86 @@
+//! Calls of helpers.
+
+mod args;
+mod maps;
+
+use sklookup_bpf::abi::helper;
+use sklookup_bpf::{Reg, helper_name};
+
+use super::Run;
+use crate::errno::Errno;
+use crate::fault::Did;
+use crate::host::Host;
+use crate::value::Value;
+
+/// The helpers that are implemented.
+pub(crate) const HELPERS: [u32; 14] = [
+    helper::MAP_LOOKUP_ELEM,
+    helper::MAP_UPDATE_ELEM,
+    helper::MAP_DELETE_ELEM,
+    helper::KTIME_GET_NS,
+    helper::GET_PRANDOM_U32,
+    helper::GET_SMP_PROCESSOR_ID,
+    helper::GET_NUMA_NODE_ID,
+    helper::KTIME_GET_BOOT_NS,
+    helper::KTIME_GET_COARSE_NS,
+    helper::KTIME_GET_TAI_NS,
+    helper::JIFFIES64,
+    helper::SK_SELECT_REUSEPORT,
+    helper::SK_RELEASE,
+    helper::SK_ASSIGN,
+];
+
+/// Nanoseconds of a tick, 250 a second.
+const JIFFY: u64 = 4_000_000;
+
+impl<H: Host> Run<'_, H> {
+    pub(super) fn call_helper(&mut self, number: u32) -> Did<()> {
+        let result = match number {
+            helper::MAP_LOOKUP_ELEM => self.map_lookup()?,
+            helper::MAP_UPDATE_ELEM => self.map_update()?,
+            helper::MAP_DELETE_ELEM => {
+                let map = self.map_in(Reg::R1)?;
+                let key = self.key(&map, Reg::R2)?;
+                status(map.remove(&key, self.host.sockets()))
+            }
+            // One clock for all: the machine never sleeps and its time is never set.
+            helper::KTIME_GET_NS
+            | helper::KTIME_GET_BOOT_NS
+            | helper::KTIME_GET_COARSE_NS
+            | helper::KTIME_GET_TAI_NS => Value::Scalar(self.host.time()),
+            helper::JIFFIES64 => Value::Scalar(self.host.time() / JIFFY),
+            helper::GET_NUMA_NODE_ID => Value::NULL,
+            helper::GET_PRANDOM_U32 => Value::Scalar(u64::from(self.host.random())),
+            helper::GET_SMP_PROCESSOR_ID => Value::Scalar(u64::from(self.host.cpu())),
+            helper::SK_ASSIGN => {
+                self.context_in(Reg::R1)?;
+                let (socket, flags) = (self.socket_or_null(Reg::R2)?, self.number(Reg::R3)?);
+                status(self.host.sk_assign(socket, flags))
+            }
+            helper::SK_RELEASE => {
+                self.socket_in(Reg::R1)?;
+                Value::NULL
+            }
+            helper::SK_SELECT_REUSEPORT => {
+                self.context_in(Reg::R1)?;
+                let map = self.map_in(Reg::R2)?;
+                let (key, flags) = (self.key(&map, Reg::R3)?, self.number(Reg::R4)?);
+                status(self.host.sk_select_reuseport(&map, &key, flags))
+            }
+            other => return Err(format!("calls {}, which is not implemented", named(other))),
+        };
+        self.registers[1..=5].fill(None);
+        self.write(Reg::R0, result);
+        Ok(())
+    }
+}
+
+/// 0, or the negative errno.
+fn status(result: Result<(), Errno>) -> Value {
+    Value::Scalar(result.map_or_else(Errno::as_result, |()| 0))
+}
+
+/// A helper as listings show it.
+pub(crate) fn named(number: u32) -> String {
+    format!("{}#{number}", helper_name(number).unwrap_or("unknown"))
+}
