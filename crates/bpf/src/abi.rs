@@ -41,6 +41,10 @@ pub mod helper {
     pub const KTIME_GET_BOOT_NS: u32 = 125;
     /// `bpf_ktime_get_coarse_ns()`.
     pub const KTIME_GET_COARSE_NS: u32 = 160;
+    /// `bpf_for_each_map_elem(map, callback, ctx, flags)`: entries visited. Since 5.13.
+    pub const FOR_EACH_MAP_ELEM: u32 = 164;
+    /// `bpf_loop(count, callback, ctx, flags)`: calls made. Since 5.17.
+    pub const LOOP: u32 = 181;
     /// `bpf_ktime_get_tai_ns()`.
     pub const KTIME_GET_TAI_NS: u32 = 208;
     /// `bpf_sk_select_reuseport(ctx, map, key, flags)`, of sk_reuseport programs.

@@ -1,6 +1,6 @@
 //! Bytes to instructions: the inverse of [`encode`](crate::encode), with the same tables.
 //!
-//! Everything that RFC 9669 leaves undefined is an error: an unused opcode, a field that must be zero and is not, a
+//! Everything that RFC 9669 leaves undefined is an error, but for calls by register: an unused opcode, a field that must be zero and is not, a
 //! register above r10, a wide instruction cut short. So whatever decodes, encodes to the same bytes.
 
 use thiserror::Error;
@@ -259,6 +259,10 @@ fn jump_or_call(slot: Slot, width: Width) -> Decoded {
             Ok(Insn::JumpLong { offset: slot.imm })
         }
         (jump::CALL, Width::W64) if plain => call(slot),
+        (jump::CALL, Width::W64) => {
+            uses(slot, DST)?;
+            Ok(Insn::Call(Callee::Register(dst(slot)?)))
+        }
         (jump::EXIT, Width::W64) if plain => {
             uses(slot, 0)?;
             Ok(Insn::Exit)
@@ -402,8 +406,16 @@ mod tests {
     }
 
     #[test]
+    fn a_call_by_register_has_it_in_its_destination() {
+        let callx = Slot { opcode: 0x8d, dst: 3, ..Slot::default() };
+        assert_eq!(decode_slots(&[callx]), Ok(vec![Insn::Call(Callee::Register(Reg::R3))]));
+        let of_old = Slot { dst: 0, imm: 3, ..callx };
+        assert_eq!(message(&[of_old]), "slot 0: opcode 0x8d has imm 3, must be 0");
+    }
+
+    #[test]
     fn linux_extensions_beyond_the_rfc_are_refused() {
-        for (opcode, what) in [(0x8d, "callx"), (0xe5, "may_goto"), (0x0d, "goto by register")] {
+        for (opcode, what) in [(0xe5, "may_goto"), (0x0d, "goto by register")] {
             let slot = Slot { opcode, ..Slot::default() };
             assert_eq!(decode_slots(&[slot]).map_err(|e| e.kind), Err(DecodeErrorKind::Opcode { opcode }), "{what}");
         }

@@ -249,6 +249,10 @@ fn slot_pair(insn: &Insn) -> (Slot, Option<Slot>) {
                 Callee::Helper(number) => (callee::HELPER, 0, number as i32),
                 Callee::Local(distance) => (callee::LOCAL, 0, distance),
                 Callee::Kfunc { id, module } => (callee::KFUNC, module, id as i32),
+                Callee::Register(reg) => {
+                    let opcode = class::JMP | jump::CALL | X;
+                    return one(Slot { opcode, dst: reg.number(), ..Slot::default() });
+                }
             };
             one(Slot { opcode: class::JMP | jump::CALL, dst: 0, src, offset, imm })
         }

@@ -237,6 +237,11 @@ pub enum Callee {
         /// Index into the loader's list of BTF objects; 0 is the kernel itself.
         module: i16,
     },
+    /// What a register holds: the address of a subprogram, or the number of a helper (`callx`, opcode 0x8d).
+    ///
+    /// Not of RFC 9669: clang makes it at -O0, bpf_conformance has a group of it. Linux 6.18 refuses it as an unknown
+    /// opcode.
+    Register(Reg),
 }
 
 /// One instruction.

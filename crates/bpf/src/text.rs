@@ -156,7 +156,7 @@ mod tests {
         for (text, message) in [
             (
                 "exit\n  r11 = 1",
-                "line 2, column 3: `r11` is unexpected; expected an instruction: a register, `*(`, lock, if, goto, gotol, call or exit",
+                "line 2, column 3: `r11` is unexpected; expected an instruction: a register, `*(`, lock, if, goto, gotol, call, callx or exit",
             ),
             ("r1 = ", "line 1, column 5: the end of the line is unexpected; expected a register or a constant"),
             ("r1 = w2", "line 1, column 6: both operands are of one width, and the first is r1; write r2"),

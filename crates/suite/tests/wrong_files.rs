@@ -131,7 +131,7 @@ fn a_program_that_is_no_program_is_told_with_its_line() {
     assert_eq!(
         told_of_case("program.p = \"r0 = 0\\nr11 = 1\""),
         "c.toml:3: case \"x\": program p, its line 2, column 1: `r11` is unexpected; expected an instruction: a register, \
-         `*(`, lock, if, goto, gotol, call or exit"
+         `*(`, lock, if, goto, gotol, call, callx or exit"
             .replace("; expected", "\n    expected")
     );
     let told = told_of_case("program.p = { policy = [\"web tcp 192.0.2.7/24\"] }");

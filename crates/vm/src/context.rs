@@ -4,7 +4,7 @@
 //! words, on every path. An access whose base is certainly the context as it came is checked here, once, and so a
 //! program that Linux refuses for it is refused too. Where paths disagree, the run checks.
 
-use sklookup_bpf::{AluOp, Callee, Insn, Reg, Size, Source, Width};
+use sklookup_bpf::{AluOp, Insn, Reg, Size, Source, Width};
 
 use crate::program::{Op, written};
 
@@ -93,11 +93,10 @@ impl Known {
             }
             // A store by another register than R10 may go anywhere on the stack.
             Insn::Store { .. } | Insn::Atomic { .. } => self.stack = 0,
-            Insn::Call(callee) => {
+            // What is called may be given an address on the stack and write there.
+            Insn::Call(_) => {
                 self.registers[..=5].fill(Holds::Other);
-                if let Callee::Local(_) = callee {
-                    self.stack = 0;
-                }
+                self.stack = 0;
             }
             _ => {
                 if let Some(dst) = written(insn) {

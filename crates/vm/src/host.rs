@@ -1,6 +1,6 @@
 //! What surrounds a running program.
 
-use sklookup_bpf::Size;
+use sklookup_bpf::{MapType, Size};
 
 use crate::errno::Errno;
 use crate::map::{Map, Sockets};
@@ -38,4 +38,64 @@ pub trait Host {
 
     /// A random number.
     fn random(&mut self) -> u32;
+}
+
+/// A host where there is nothing: a context that can't be read, no sockets, no packet, CPU 0 at time 0.
+///
+/// For programs that calculate: R1 to R5 are of no use to them, what they work on lies in maps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nowhere;
+
+impl Host for Nowhere {
+    type Sockets = Nowhere;
+
+    fn sockets(&self) -> &Nowhere {
+        self
+    }
+
+    fn context(&self, _offset: i64, _size: Size) -> Option<Value> {
+        None
+    }
+
+    fn socket_field(&self, _socket: SocketId, _offset: i64, _size: Size) -> Option<u64> {
+        None
+    }
+
+    fn packet(&self) -> &[u8] {
+        &[]
+    }
+
+    fn sk_assign(&mut self, _socket: Option<SocketId>, _flags: u64) -> Result<(), Errno> {
+        Err(Errno::INVAL)
+    }
+
+    fn sk_select_reuseport(&mut self, _map: &Map, _key: &[u8], _flags: u64) -> Result<(), Errno> {
+        Err(Errno::INVAL)
+    }
+
+    fn cpu(&self) -> u32 {
+        0
+    }
+
+    fn time(&self) -> u64 {
+        0
+    }
+
+    fn random(&mut self) -> u32 {
+        0
+    }
+}
+
+impl Sockets for Nowhere {
+    fn is_open(&self, _socket: SocketId) -> bool {
+        false
+    }
+
+    fn is_suitable(&self, _socket: SocketId, _kind: MapType) -> Result<(), Errno> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    fn is_free_for(&self, _socket: SocketId, _map: &Map) -> Result<(), Errno> {
+        Ok(())
+    }
 }

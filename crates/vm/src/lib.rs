@@ -24,9 +24,9 @@ mod words;
 
 pub use errno::Errno;
 pub use fault::Fault;
-pub use host::Host;
+pub use host::{Host, Nowhere};
 pub use map::{Map, Sockets, update};
-pub use program::{Program, Refused, Rules};
+pub use program::{Instructions, Program, Refused, Rules};
 pub use run::Outcome;
 pub use socket::SocketId;
 pub use value::{MapNumber, Pointer, Region, Value};

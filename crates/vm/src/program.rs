@@ -1,35 +1,52 @@
 //! Programs ready to run: what doesn't depend on a packet is checked once, when they are loaded.
 
-use sklookup_bpf::{Callee, Insn, MapRef, MapType, Reg, Size, Source, Wide};
+mod check;
+
+use std::sync::Arc;
+
+use sklookup_bpf::{AtomicOp, Callee, Insn, Reg, Size, Wide};
 use thiserror::Error;
 
 use crate::context;
 use crate::errno::Errno;
 use crate::map::Map;
-use crate::run::{HELPERS, named};
 
-/// A program with its maps, ready to run.
+/// A program with its maps, ready to run. Clones are the same program.
 #[derive(Clone, Debug)]
 pub struct Program {
-    pub(crate) code: Vec<Op>,
-    pub(crate) maps: Vec<Map>,
+    pub(crate) code: Arc<[Op]>,
+    pub(crate) maps: Arc<[Map]>,
+    /// The helpers that it may call.
+    pub(crate) helpers: &'static [u32],
 }
 
 /// An instruction that knows where it leads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Op {
     pub(crate) insn: Insn,
-    /// Index of the instruction that it jumps to or calls; 0 if it does neither.
+    /// Index of the instruction that it jumps to, calls or takes the address of; 0 if it does nothing of the kind.
     pub(crate) target: usize,
 }
 
 /// What programs of a type may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
+    /// Which instructions they may have.
+    pub instructions: Instructions,
     /// The helpers that Linux lets them call, by number.
     pub helpers: &'static [u32],
     /// Whether Linux lets them read so many bytes at this offset of the context.
     pub context: fn(offset: i64, size: Size) -> bool,
+}
+
+/// Which instructions a program may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instructions {
+    /// Those that Linux loads. It refuses what RFC 9669 defines where it looks like a mistake: shifts by a constant beyond
+    /// the width, division by the constant 0. It knows no call by register.
+    Linux,
+    /// All of RFC 9669, and calls by register.
+    All,
 }
 
 /// Why a program was not loaded.
@@ -63,10 +80,10 @@ impl Program {
         let mut code = Vec::with_capacity(insns.len());
         for (&insn, &slot) in insns.iter().zip(&starts) {
             let refuse = |(errno, what)| Refused { errno, insn: Some((slot, insn)), what };
-            check(&insn, maps, rules).map_err(refuse)?;
+            check::instruction(&insn, maps, rules).map_err(refuse)?;
             let target = match insn.target(slot) {
                 Some(to) => starts.binary_search(&to).ok(),
-                None if is_jump(&insn) => None,
+                None if leads_somewhere(&insn) => None,
                 None => Some(0),
             };
             let target =
@@ -78,7 +95,7 @@ impl Program {
             Some(Insn::Exit | Insn::Jump { .. } | Insn::JumpLong { .. }) => {}
             Some(_) => return Err(whole("the last instruction is neither an exit nor a jump")),
         }
-        let program = Program { code, maps: maps.to_vec() };
+        let program = Program { code: code.into(), maps: maps.into(), helpers: rules.helpers };
         context::check(&program.code, rules.context).map_err(|(at, what)| Refused {
             errno: Errno::ACCES,
             insn: Some((starts[at], insns[at])),
@@ -98,68 +115,15 @@ impl Program {
     }
 }
 
-type Checked = Result<(), (Errno, String)>;
-
-/// What can be said of one instruction by itself.
-fn check(insn: &Insn, maps: &[Map], rules: &Rules) -> Checked {
-    if written(insn) == Some(Reg::R10) {
-        return Err((Errno::ACCES, "writes to the frame pointer, which can only be read".to_owned()));
-    }
-    match *insn {
-        Insn::Call(Callee::Helper(number)) => check_helper(number, rules),
-        Insn::Call(Callee::Kfunc { .. }) => refuse("calls a kernel function; none is implemented"),
-        Insn::LoadWide { value, .. } => check_wide(value, maps),
-        Insn::Alu { op: sklookup_bpf::AluOp::Div | sklookup_bpf::AluOp::Mod, src: Source::Imm(0), .. } => {
-            refuse("divides by the constant 0")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_helper(number: u32, rules: &Rules) -> Checked {
-    if !rules.helpers.contains(&number) {
-        return Err((
-            Errno::INVAL,
-            format!("calls a helper that a program of this type cannot use, {}", named(number)),
-        ));
-    }
-    if !HELPERS.contains(&number) {
-        return Err((Errno::INVAL, format!("calls {}, which is not implemented", named(number))));
-    }
-    Ok(())
-}
-
-fn check_wide(value: Wide, maps: &[Map]) -> Checked {
-    let map = |map: MapRef| match map {
-        MapRef::Index(index) => maps
-            .get(index as usize)
-            .ok_or_else(|| (Errno::INVAL, format!("names map {index}, and only {} were given", maps.len()))),
-        MapRef::Fd(_) => Err((Errno::BADF, "names a map by a file descriptor of another process".to_owned())),
-    };
-    match value {
-        Wide::Imm(_) => Ok(()),
-        Wide::Map(of) => map(of).map(drop),
-        Wide::MapValue { map: of, offset } => {
-            let spec = map(of)?.spec();
-            if spec.kind != MapType::Array || spec.max_entries != 1 {
-                return refuse("takes the address of a value; only arrays of one element have a fixed one");
-            }
-            if offset >= spec.value_size {
-                return refuse("takes an address behind the end of the value");
-            }
-            Ok(())
-        }
-        Wide::Variable(_) => refuse("takes the address of a variable of the kernel; none is implemented"),
-        Wide::Function(_) => refuse("takes the address of a subprogram; helpers that call back aren't implemented"),
-    }
-}
-
-fn refuse(what: &str) -> Checked {
-    Err((Errno::INVAL, what.to_owned()))
-}
-
-fn is_jump(insn: &Insn) -> bool {
-    matches!(insn, Insn::Jump { .. } | Insn::JumpLong { .. } | Insn::Branch { .. } | Insn::Call(Callee::Local(_)))
+fn leads_somewhere(insn: &Insn) -> bool {
+    matches!(
+        insn,
+        Insn::Jump { .. }
+            | Insn::JumpLong { .. }
+            | Insn::Branch { .. }
+            | Insn::Call(Callee::Local(_))
+            | Insn::LoadWide { value: Wide::Function(_), .. }
+    )
 }
 
 /// The register that an instruction writes to by its destination field.
@@ -173,12 +137,11 @@ pub(crate) fn written(insn: &Insn) -> Option<Reg> {
         | Insn::LoadSigned { dst, .. }
         | Insn::LoadWide { dst, .. } => Some(dst),
         Insn::Atomic { op, src, .. } => match op {
-            sklookup_bpf::AtomicOp::Add { fetch }
-            | sklookup_bpf::AtomicOp::Or { fetch }
-            | sklookup_bpf::AtomicOp::And { fetch }
-            | sklookup_bpf::AtomicOp::Xor { fetch } => fetch.then_some(src),
-            sklookup_bpf::AtomicOp::Xchg => Some(src),
-            sklookup_bpf::AtomicOp::Cmpxchg => Some(Reg::R0),
+            AtomicOp::Add { fetch } | AtomicOp::Or { fetch } | AtomicOp::And { fetch } | AtomicOp::Xor { fetch } => {
+                fetch.then_some(src)
+            }
+            AtomicOp::Xchg => Some(src),
+            AtomicOp::Cmpxchg => Some(Reg::R0),
         },
         _ => None,
     }

@@ -34,6 +34,11 @@ pub enum Region {
         /// Calls before this one: 0 for the program itself.
         frame: usize,
     },
+    /// A subprogram, which can only be called.
+    Subprogram {
+        /// Index of its first instruction.
+        at: usize,
+    },
     /// A map itself, which can only be given to helpers.
     Map(MapNumber),
     /// A value in a map.
@@ -49,7 +54,7 @@ pub enum Region {
     Packet,
 }
 
-/// A map as a run knows it: first those of the program, then inner maps in the order in which it found them.
+/// A map as a run knows it: first those of the program, then others in the order in which it came upon them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapNumber(pub(crate) usize);
 
@@ -86,6 +91,7 @@ impl fmt::Display for Region {
         f.write_str(match self {
             Region::Context => "the context",
             Region::Stack { .. } => "the stack",
+            Region::Subprogram { .. } => "a subprogram",
             Region::Map(_) => "a map",
             Region::MapValue { .. } => "a map value",
             Region::Socket(_) => "a socket",

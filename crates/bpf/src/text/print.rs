@@ -96,6 +96,7 @@ impl fmt::Display for Named<'_> {
             }
             Insn::Call(Callee::Kfunc { id, module: 0 }) => write!(f, "call kfunc#{id}"),
             Insn::Call(Callee::Kfunc { id, module }) => write!(f, "call kfunc#{id}@{module}"),
+            Insn::Call(Callee::Register(reg)) => write!(f, "callx {reg}"),
             Insn::Exit => write!(f, "exit"),
         }
     }

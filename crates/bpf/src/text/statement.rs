@@ -4,7 +4,7 @@ use super::ParseError;
 use super::assignment::assignment;
 use super::cursor::{Cursor, quoted};
 use super::memory::{locked, store};
-use super::operand::{Name, operand, register_of, target};
+use super::operand::{Name, operand, register, register_of, target};
 use super::symbols::CONDS;
 use crate::helpers::{helper_name, helper_number};
 use crate::insn::{Callee, Insn, Width};
@@ -22,7 +22,7 @@ pub(super) struct Statement<'a> {
 const NEAR_RANGE: &str = "goto and if reach -32768 to 32767 slots, gotol further";
 pub(super) const FAR_RANGE: &str = "distances in slots have 32 bits";
 pub(super) const U32_RANGE: &str = "write 0 to 4294967295";
-const INSTRUCTION: &str = "an instruction: a register, `*(`, lock, if, goto, gotol, call or exit";
+const INSTRUCTION: &str = "an instruction: a register, `*(`, lock, if, goto, gotol, call, callx or exit";
 
 /// Reads the instruction that the cursor is at, up to the end of the line.
 pub(super) fn statement<'a>(cursor: &mut Cursor<'a>) -> Result<Statement<'a>, ParseError> {
@@ -42,6 +42,7 @@ pub(super) fn statement<'a>(cursor: &mut Cursor<'a>) -> Result<Statement<'a>, Pa
         }
         "if" => branch(cursor),
         "call" => call(cursor),
+        "callx" => Ok(plain(Insn::Call(Callee::Register(register(cursor, Width::W64)?)))),
         "lock" => locked(cursor).map(plain),
         word => match register_of(word) {
             Some((width, dst)) => assignment(cursor, start, width, dst),

@@ -79,6 +79,7 @@ pub(crate) fn every_instruction() -> Vec<Insn> {
     all.extend(OFFSETS.map(|offset| Insn::Jump { offset }));
     all.extend(IMMS.map(|offset| Insn::JumpLong { offset }));
     all.extend(IMMS.map(|distance| Insn::Call(Callee::Local(distance))));
+    all.extend(Reg::ALL.map(|reg| Insn::Call(Callee::Register(reg))));
     for number in NUMBERS {
         all.push(Insn::Call(Callee::Helper(number)));
         all.extend(OFFSETS.map(|module| Insn::Call(Callee::Kfunc { id: number, module })));
@@ -148,9 +149,10 @@ pub(crate) fn random_instruction(random: &mut Random) -> Insn {
         9 => Insn::Jump { offset },
         10 => Insn::JumpLong { offset: imm },
         11 => Insn::Branch { width, cond: random.pick(&CONDS), dst, src, offset },
-        12 => Insn::Call(match random.below(3) {
+        12 => Insn::Call(match random.below(4) {
             0 => Callee::Helper(number),
             1 => Callee::Local(imm),
+            2 => Callee::Register(other),
             _ => Callee::Kfunc { id: number, module: offset },
         }),
         _ => Insn::Exit,

@@ -3,7 +3,7 @@
 //! Source: the helpers that Linux 6.18 accepts from a program whose loader has CAP_BPF and CAP_PERFMON, each tried.
 
 use sklookup_bpf::ProgramType;
-use sklookup_vm::Rules;
+use sklookup_vm::{Instructions, Rules};
 
 use crate::hook;
 
@@ -16,6 +16,7 @@ pub(super) fn rules(kind: ProgramType) -> &'static Rules {
 }
 
 const SK_LOOKUP: Rules = Rules {
+    instructions: Instructions::Linux,
     helpers: &[
         1, 2, 3, 5, 6, 7, 8, 12, 14, 15, 16, 17, 22, 25, 35, 37, 42, 55, 80, 86, 87, 88, 89, 93, 94, 105, 106, 109,
         112, 113, 114, 115, 117, 118, 120, 123, 124, 125, 130, 131, 132, 133, 134, 136, 137, 138, 139, 140, 141, 148,
@@ -26,5 +27,8 @@ const SK_LOOKUP: Rules = Rules {
 };
 
 /// The helpers that are implemented, and those of its own: the rest was not tried.
-const SK_REUSEPORT: Rules =
-    Rules { helpers: &[1, 2, 3, 5, 7, 8, 12, 26, 46, 68, 82], context: hook::reuseport::may_read };
+const SK_REUSEPORT: Rules = Rules {
+    instructions: Instructions::Linux,
+    helpers: &[1, 2, 3, 5, 7, 8, 12, 26, 46, 68, 82],
+    context: hook::reuseport::may_read,
+};

@@ -73,7 +73,7 @@ fn what_is_unknown_is_refused_by_name() {
     for (text, message) in [
         ("call bpf_sk_select_reuseport\nexit", "program of this type cannot use, bpf_sk_select_reuseport#82"),
         ("call 84\nexit", "unknown#84"),
-        ("call bpf_loop\nexit", "bpf_loop#181, which is not implemented"),
+        ("call bpf_timer_init\nexit", "bpf_timer_init#169, which is not implemented"),
         ("call kfunc#7\nexit", "calls a kernel function"),
         ("r1 = variable[3] ll\nexit", "a variable of the kernel"),
         ("r1 = map[0] ll\nexit", "names map 0, and only 0 were given"),

@@ -6,14 +6,14 @@ mod maps;
 use sklookup_bpf::abi::helper;
 use sklookup_bpf::{Reg, helper_name};
 
-use super::Run;
+use super::{Next, Run};
 use crate::errno::Errno;
 use crate::fault::Did;
 use crate::host::Host;
 use crate::value::Value;
 
 /// The helpers that are implemented.
-pub(crate) const HELPERS: [u32; 14] = [
+pub(crate) const HELPERS: [u32; 15] = [
     helper::MAP_LOOKUP_ELEM,
     helper::MAP_UPDATE_ELEM,
     helper::MAP_DELETE_ELEM,
@@ -25,6 +25,7 @@ pub(crate) const HELPERS: [u32; 14] = [
     helper::KTIME_GET_COARSE_NS,
     helper::KTIME_GET_TAI_NS,
     helper::JIFFIES64,
+    helper::LOOP,
     helper::SK_SELECT_REUSEPORT,
     helper::SK_RELEASE,
     helper::SK_ASSIGN,
@@ -34,8 +35,26 @@ pub(crate) const HELPERS: [u32; 14] = [
 const JIFFY: u64 = 4_000_000;
 
 impl<H: Host> Run<'_, H> {
-    pub(super) fn call_helper(&mut self, number: u32) -> Did<()> {
-        let result = match number {
+    /// Calls a helper: most answer at once, some lead elsewhere first.
+    pub(super) fn call_helper(&mut self, at: usize, number: u32) -> Did<Next> {
+        match number {
+            helper::LOOP => self.call_loop(at),
+            _ => {
+                let result = self.answer(number)?;
+                Ok(self.answered(at, result))
+            }
+        }
+    }
+
+    /// A helper has returned.
+    pub(super) fn answered(&mut self, at: usize, result: Value) -> Next {
+        self.registers[1..=5].fill(None);
+        self.write(Reg::R0, result);
+        Next::At(at + 1)
+    }
+
+    fn answer(&mut self, number: u32) -> Did<Value> {
+        Ok(match number {
             helper::MAP_LOOKUP_ELEM => self.map_lookup()?,
             helper::MAP_UPDATE_ELEM => self.map_update()?,
             helper::MAP_DELETE_ELEM => {
@@ -68,15 +87,12 @@ impl<H: Host> Run<'_, H> {
                 status(self.host.sk_select_reuseport(&map, &key, flags))
             }
             other => return Err(format!("calls {}, which is not implemented", named(other))),
-        };
-        self.registers[1..=5].fill(None);
-        self.write(Reg::R0, result);
-        Ok(())
+        })
     }
 }
 
 /// 0, or the negative errno.
-fn status(result: Result<(), Errno>) -> Value {
+pub(super) fn status(result: Result<(), Errno>) -> Value {
     Value::Scalar(result.map_or_else(Errno::as_result, |()| 0))
 }
 

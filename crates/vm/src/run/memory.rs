@@ -35,7 +35,7 @@ impl<H: Host> Run<'_, H> {
                 self.read(at, &mut bytes[..size.bytes()])?;
                 Ok(Value::Scalar(number(&bytes[..size.bytes()])))
             }
-            Region::Map(_) => Err(refused()),
+            Region::Map(_) | Region::Subprogram { .. } => Err(refused()),
         }
     }
 

@@ -5,17 +5,18 @@
 
 mod alu;
 mod call;
+mod callback;
 mod helpers;
 mod memory;
 mod stack;
 
-use sklookup_bpf::{Callee, Insn, MapRef, Reg, Source, Wide};
+use sklookup_bpf::{AluOp, Callee, Insn, MapRef, Reg, Source, Wide};
 
 use crate::fault::{Did, Fault};
 use crate::host::Host;
 use crate::map::Map;
 use crate::program::Program;
-use crate::value::{MapNumber, Region, Value};
+use crate::value::{MapNumber, Pointer, Region, Value};
 use call::Frame;
 pub(crate) use helpers::{HELPERS, named};
 use stack::Stack;
@@ -36,19 +37,10 @@ impl Program {
     /// What no verified program does: an access outside what it may access, a register that was never written, a number
     /// where a pointer has to be, more instructions than `budget`.
     pub fn run(&self, host: &mut impl Host, budget: u64) -> Result<Outcome, Fault> {
-        let mut run = Run {
-            program: self,
-            host,
-            registers: [None; 11],
-            stack: Stack::new(),
-            frames: Vec::new(),
-            inner_maps: Vec::new(),
-        };
-        run.registers[1] = Some(Value::start_of(Region::Context));
-        run.registers[10] = Some(Value::start_of(Region::Stack { frame: 0 }));
+        let mut run = Run::new(&self.maps, host);
         let mut at = 0;
         for instructions in 1..=budget {
-            match run.step(at) {
+            match run.step(self, at) {
                 Ok(Next::At(next)) => at = next,
                 Ok(Next::End(value)) => return Ok(Outcome { value, instructions }),
                 Err(what) => return Err(self.fault(at, what)),
@@ -64,13 +56,13 @@ impl Program {
 
 /// Where a run goes on.
 enum Next {
+    /// At this instruction.
     At(usize),
     End(u64),
 }
 
 /// A program that runs.
 struct Run<'a, H> {
-    program: &'a Program,
     host: &'a mut H,
     /// `None`: never written, or overwritten by a call.
     registers: [Option<Value>; 11],
@@ -78,30 +70,37 @@ struct Run<'a, H> {
     stack: Stack,
     /// Calls that have not returned.
     frames: Vec<Frame>,
-    /// Maps found in maps of maps, numbered after those of the program.
-    inner_maps: Vec<Map>,
+    /// Those of the program that was started.
+    maps: &'a [Map],
+    /// Those that it has come upon since, numbered after its own.
+    more_maps: Vec<Map>,
 }
 
-impl<H: Host> Run<'_, H> {
+impl<'a, H: Host> Run<'a, H> {
+    fn new(maps: &'a [Map], host: &'a mut H) -> Run<'a, H> {
+        let mut registers = [None; 11];
+        registers[1] = Some(Value::start_of(Region::Context));
+        registers[10] = Some(Value::start_of(Region::Stack { frame: 0 }));
+        let (stack, frames, more_maps) = (Stack::new(), Vec::new(), Vec::new());
+        Run { host, registers, stack, frames, maps, more_maps }
+    }
+
     /// Runs the instruction at `at`, an index into the program's code.
-    fn step(&mut self, at: usize) -> Did<Next> {
-        let op = &self.program.code[at];
+    fn step(&mut self, program: &Program, at: usize) -> Did<Next> {
+        let op = &program.code[at];
         match op.insn {
             Insn::Alu { width, op, dst, src } => {
                 let operand = self.source(src)?;
-                let old = if op == sklookup_bpf::AluOp::Mov { Value::NULL } else { self.register(dst)? };
+                let old = if op == AluOp::Mov { Value::NULL } else { self.register(dst)? };
                 self.write(dst, alu::arithmetic(width, op, old, operand)?);
             }
             Insn::MovSigned { width, from, dst, src } => {
                 let extended = alu::sign_extend(self.number(src)?, from);
-                self.write(
-                    dst,
-                    alu::arithmetic(width, sklookup_bpf::AluOp::Mov, Value::NULL, Value::Scalar(extended))?,
-                );
+                self.write(dst, alu::arithmetic(width, AluOp::Mov, Value::NULL, Value::Scalar(extended))?);
             }
             Insn::Neg { width, dst } => {
                 let operand = Value::Scalar(self.number(dst)?);
-                self.write(dst, alu::arithmetic(width, sklookup_bpf::AluOp::Sub, Value::NULL, operand)?);
+                self.write(dst, alu::arithmetic(width, AluOp::Sub, Value::NULL, operand)?);
             }
             Insn::Swap { order, size, dst } => {
                 let swapped = alu::swap(order, size, self.number(dst)?);
@@ -124,7 +123,7 @@ impl<H: Host> Run<'_, H> {
             }
             Insn::Atomic { size, op, base, offset, src } => self.atomic(size, op, self.address(base, offset)?, src)?,
             Insn::LoadWide { dst, value } => {
-                let value = wide(value)?;
+                let value = wide(value, op.target)?;
                 self.write(dst, value);
             }
             Insn::Jump { .. } | Insn::JumpLong { .. } => return Ok(Next::At(op.target)),
@@ -133,8 +132,9 @@ impl<H: Host> Run<'_, H> {
                     return Ok(Next::At(op.target));
                 }
             }
-            Insn::Call(Callee::Helper(helper)) => self.call_helper(helper)?,
-            Insn::Call(Callee::Local(_)) => return self.call_local(at, op.target),
+            Insn::Call(Callee::Helper(number)) => return self.call_helper(at, number),
+            Insn::Call(Callee::Local(_)) => return self.enter(at + 1, op.target),
+            Insn::Call(Callee::Register(reg)) => return self.call_register(program, at, reg),
             Insn::Call(Callee::Kfunc { .. }) => return Err("calls a kernel function".to_owned()),
             Insn::Exit => return self.exit(),
         }
@@ -165,20 +165,28 @@ impl<H: Host> Run<'_, H> {
 
     fn map(&self, number: MapNumber) -> &Map {
         let MapNumber(number) = number;
-        let own = self.program.maps.len();
-        if number < own { &self.program.maps[number] } else { &self.inner_maps[number - own] }
+        let own = self.maps.len();
+        if number < own { &self.maps[number] } else { &self.more_maps[number - own] }
+    }
+
+    /// Numbers maps that the program it was started with doesn't have; answers the number of the first.
+    fn come_upon(&mut self, maps: &[Map]) -> MapNumber {
+        let first = self.maps.len() + self.more_maps.len();
+        self.more_maps.extend_from_slice(maps);
+        MapNumber(first)
     }
 }
 
-/// What a wide load gives; the maps it names were checked when the program was loaded.
-fn wide(value: Wide) -> Did<Value> {
+/// What a wide load gives; what it names was checked when the program was loaded.
+fn wide(value: Wide, target: usize) -> Did<Value> {
     match value {
         Wide::Imm(number) => Ok(Value::Scalar(number)),
         Wide::Map(MapRef::Index(index)) => Ok(Value::start_of(Region::Map(MapNumber(index as usize)))),
         Wide::MapValue { map: MapRef::Index(index), offset } => {
             let region = Region::MapValue { map: MapNumber(index as usize), place: 0 };
-            Ok(Value::Pointer(crate::value::Pointer { region, offset: i64::from(offset) }))
+            Ok(Value::Pointer(Pointer { region, offset: i64::from(offset) }))
         }
+        Wide::Function(_) => Ok(Value::start_of(Region::Subprogram { at: target })),
         other => Err(format!("loads {other:?}")),
     }
 }

@@ -7,7 +7,7 @@ use crate::fault::Did;
 use crate::host::Host;
 use crate::map::Found;
 use crate::run::Run;
-use crate::value::{MapNumber, Region, Value};
+use crate::value::{Region, Value};
 
 impl<H: Host> Run<'_, H> {
     pub(super) fn map_lookup(&mut self) -> Did<Value> {
@@ -31,11 +31,7 @@ impl<H: Host> Run<'_, H> {
             None => Value::NULL,
             Some(Found::Value(place)) => Value::start_of(Region::MapValue { map: number, place }),
             Some(Found::Socket(socket)) => Value::start_of(Region::Socket(socket)),
-            Some(Found::Map(map)) => {
-                self.inner_maps.push(map);
-                let number = self.program.maps.len() + self.inner_maps.len() - 1;
-                Value::start_of(Region::Map(MapNumber(number)))
-            }
+            Some(Found::Map(map)) => Value::start_of(Region::Map(self.come_upon(&[map]))),
         })
     }
 

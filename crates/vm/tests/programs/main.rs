@@ -1,34 +1,20 @@
 //! Programs of every kind of instruction, run to their end or to where they break off.
 
+mod calls;
+
 use sklookup_bpf::{MapFlags, MapSpec, MapType, Size, parse};
-use sklookup_vm::{Errno, Fault, Host, Map, Program, Region, Rules, SocketId, Sockets, Value, update};
+use sklookup_vm::{Errno, Fault, Host, Instructions, Map, Nowhere, Program, Region, Rules, SocketId, Value, update};
 
 /// A context of 8 bytes, and no sockets.
 struct Plain {
     cpu: u32,
 }
 
-struct NoSockets;
-
-impl Sockets for NoSockets {
-    fn is_open(&self, _socket: SocketId) -> bool {
-        false
-    }
-
-    fn is_suitable(&self, _socket: SocketId, _kind: MapType) -> Result<(), Errno> {
-        Err(Errno::OPNOTSUPP)
-    }
-
-    fn is_free_for(&self, _socket: SocketId, _map: &Map) -> Result<(), Errno> {
-        Ok(())
-    }
-}
-
 impl Host for Plain {
-    type Sockets = NoSockets;
+    type Sockets = Nowhere;
 
-    fn sockets(&self) -> &NoSockets {
-        &NoSockets
+    fn sockets(&self) -> &Nowhere {
+        &Nowhere
     }
 
     fn context(&self, offset: i64, size: Size) -> Option<Value> {
@@ -68,7 +54,8 @@ fn may_read(offset: i64, size: Size) -> bool {
     offset == 0 && size == Size::B1
 }
 
-const RULES: Rules = Rules { helpers: &[1, 2, 3, 5, 7, 8, 42, 118], context: may_read };
+const RULES: Rules =
+    Rules { instructions: Instructions::Linux, helpers: &[1, 2, 3, 5, 7, 8, 42, 118, 181], context: may_read };
 
 fn load(text: &str, maps: &[&Map]) -> Program {
     let parsed = parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -117,34 +104,6 @@ fn a_loop_ends_when_its_condition_does() {
 }
 
 #[test]
-fn a_subprogram_has_a_stack_of_its_own_and_keeps_the_callers_registers() {
-    let text = "
-        r6 = 1
-        *(u64 *)(r10 -8) = 2
-        r1 = r10
-        r1 += -8
-        call sub
-        r1 = *(u64 *)(r10 -8)
-        r0 += r1
-        r0 += r6
-        exit
-        sub:
-        r6 = 100
-        *(u64 *)(r10 -8) = 200
-        *(u64 *)(r1 +0) = 30
-        r0 = 400
-        exit";
-    assert_eq!(run(text), 431);
-}
-
-#[test]
-fn calls_nest_eight_deep() {
-    let text = |depth: u32| format!("r1 = {depth}\nsub: r0 = r1\nif r1 == 1 goto end\nr1 -= 1\ncall sub\nend: exit");
-    assert_eq!(run(&text(8)), 1);
-    assert!(broke_off(&text(9), &[]).contains("is a call within 8 calls"));
-}
-
-#[test]
 fn atomic_operations_answer_the_old_number_where_they_say_so() {
     let array = map(MapType::Array, 4, 8, 1);
     for (text, result, left) in [
@@ -188,7 +147,7 @@ fn values_of_maps_are_reached_by_key_and_end_where_they_end() {
     assert_eq!(run_with(&lookup(2, "r0 = *(u8 *)(r0 +5)\nexit"), &[&array]), Ok(6));
     assert_eq!(run_with(&lookup(3, "r0 = 1\nexit"), &[&array]), Ok(u64::MAX));
     run_with(&lookup(1, "*(u16 *)(r0 +4) = 0x0707\nr0 = 0\nexit"), &[&array]).unwrap();
-    assert_eq!(array.lookup(&1u32.to_ne_bytes(), &NoSockets).unwrap(), [0, 0, 0, 0, 7, 7]);
+    assert_eq!(array.lookup(&1u32.to_ne_bytes(), &Nowhere).unwrap(), [0, 0, 0, 0, 7, 7]);
     for outside in ["r0 = *(u8 *)(r0 +6)", "r0 = *(u32 *)(r0 +3)", "r0 = *(u8 *)(r0 -1)"] {
         let fault = broke_off(&lookup(0, &format!("{outside}\nexit")), &[&array]);
         assert!(fault.contains("of a value of `m`, which has 6"), "{fault}");
@@ -215,7 +174,7 @@ fn each_cpu_has_a_value_of_its_own() {
     for cpu in [0, 1, 1] {
         count.run(&mut Plain { cpu }, 100).unwrap();
     }
-    let values = counters.lookup(&1u32.to_ne_bytes(), &NoSockets).unwrap();
+    let values = counters.lookup(&1u32.to_ne_bytes(), &Nowhere).unwrap();
     assert_eq!(values, [1u64.to_ne_bytes(), 2u64.to_ne_bytes()].concat());
 }
 
@@ -238,7 +197,7 @@ fn a_hash_is_filled_and_emptied_by_programs() {
         run_with(&text, &[&hash]).unwrap() as i64
     };
     assert_eq!(call("bpf_map_update_elem"), 0);
-    assert_eq!(hash.lookup(&0x6261u16.to_ne_bytes(), &NoSockets).unwrap(), 9u32.to_ne_bytes());
+    assert_eq!(hash.lookup(&0x6261u16.to_ne_bytes(), &Nowhere).unwrap(), 9u32.to_ne_bytes());
     assert_eq!(call("bpf_map_update_elem"), -17);
     assert_eq!(call("bpf_map_delete_elem"), 0);
     assert_eq!(call("bpf_map_delete_elem"), -2);
