@@ -11,6 +11,7 @@ mod coverage;
 mod file;
 mod forms;
 mod oracle;
+mod plugin;
 mod replay;
 
 use sklookup_testbed::{Trial, kernel_trial, plain_trial};
@@ -18,15 +19,19 @@ use sklookup_testbed::{Trial, kernel_trial, plain_trial};
 fn main() {
     // Bytes in memory lie the other way round than where the vectors were made.
     let elsewhere = cfg!(target_endian = "big");
-    let replayed: [(&str, fn()); 2] = [
+    let replayed: [(&str, fn()); 3] = [
         ("the_interpreter_does_what_the_kernel_does", replay::on_a_map_value),
         ("memory_on_the_stack_is_as_in_a_map", replay::on_the_stack),
+        ("the_plugin_prints_what_vectors_say", plugin::prints_what_vectors_say),
     ];
-    let plain: [(&str, fn()); 6] = [
+    let plain: [(&str, fn()); 9] = [
         ("what_linux_refuses_is_refused", replay::refused_as_linux_does),
         ("every_instruction_that_decodes_has_a_vector", coverage::every_shape),
         ("what_has_no_vector_is_refused_by_name", coverage::the_rest_is_refused),
         ("every_group_of_bpf_conformance_has_vectors_at_each_version", coverage::every_group),
+        ("the_plugin_takes_memory_before_and_after_options", plugin::takes_memory_before_and_after_options),
+        ("the_plugin_calls_by_register", plugin::calls_by_register),
+        ("the_plugin_says_what_is_wrong_and_fails", plugin::says_what_is_wrong_and_fails),
         ("the_file_has_just_what_is_asked", file::has_what_is_asked),
         ("the_file_reads_back_as_it_was_written", file::round_trip),
     ];
