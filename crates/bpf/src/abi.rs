@@ -35,16 +35,34 @@ pub mod helper {
     pub const TAIL_CALL: u32 = 12;
     /// `bpf_get_numa_node_id()`.
     pub const GET_NUMA_NODE_ID: u32 = 42;
+    /// `bpf_strtol(text, length, flags, result)`: characters taken. Since 5.2.
+    pub const STRTOL: u32 = 105;
+    /// `bpf_strtoul(text, length, flags, result)`: characters taken. Since 5.2.
+    pub const STRTOUL: u32 = 106;
     /// `bpf_jiffies64()`.
     pub const JIFFIES64: u32 = 118;
     /// `bpf_ktime_get_boot_ns()`.
     pub const KTIME_GET_BOOT_NS: u32 = 125;
+    /// `bpf_ringbuf_output(map, data, size, flags)`: 0, or EAGAIN when there is no room.
+    pub const RINGBUF_OUTPUT: u32 = 130;
+    /// `bpf_ringbuf_reserve(map, size, flags)`: a record or NULL, to be submitted or discarded.
+    pub const RINGBUF_RESERVE: u32 = 131;
+    /// `bpf_ringbuf_submit(record, flags)`.
+    pub const RINGBUF_SUBMIT: u32 = 132;
+    /// `bpf_ringbuf_discard(record, flags)`.
+    pub const RINGBUF_DISCARD: u32 = 133;
+    /// `bpf_ringbuf_query(map, what)`: 0 bytes to be read, 1 size, 2 position of the reader, 3 of the writers.
+    pub const RINGBUF_QUERY: u32 = 134;
     /// `bpf_ktime_get_coarse_ns()`.
     pub const KTIME_GET_COARSE_NS: u32 = 160;
     /// `bpf_for_each_map_elem(map, callback, ctx, flags)`: entries visited. Since 5.13.
     pub const FOR_EACH_MAP_ELEM: u32 = 164;
     /// `bpf_loop(count, callback, ctx, flags)`: calls made. Since 5.17.
     pub const LOOP: u32 = 181;
+    /// `bpf_strncmp(text, length, other)`: -1, 0 or 1. Since 5.17.
+    pub const STRNCMP: u32 = 182;
+    /// `bpf_map_lookup_percpu_elem(map, key, cpu)`: the value that a CPU has. Since 5.19.
+    pub const MAP_LOOKUP_PERCPU_ELEM: u32 = 195;
     /// `bpf_ktime_get_tai_ns()`.
     pub const KTIME_GET_TAI_NS: u32 = 208;
     /// `bpf_sk_select_reuseport(ctx, map, key, flags)`, of sk_reuseport programs.

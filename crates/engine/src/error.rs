@@ -54,6 +54,7 @@ fn in_words(call: &'static str) -> &'static str {
         "BPF_MAP_LOOKUP_ELEM" => "read map",
         "BPF_MAP_UPDATE_ELEM" | "BPF_MAP_UPDATE_BATCH" => "write map",
         "BPF_MAP_DELETE_ELEM" => "delete from map",
+        "BPF_MAP_LOOKUP_AND_DELETE_ELEM" => "take from map",
         "BPF_MAP_GET_NEXT_KEY" => "list the keys of map",
         "BPF_MAP_FREEZE" => "freeze map",
         "BPF_PROG_TEST_RUN" => "test-run program",

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use sklookup_vm::Memory;
+
 use crate::world::World;
 
 /// A machine: ids, CPUs, time and randomness for everything that is made on it. Clones are the same machine.
@@ -22,13 +24,14 @@ pub struct Config {
     pub seed: u64,
     /// The most instructions that one run of a program may take.
     pub instructions: u64,
-    /// The most bytes that the values of one map may take.
-    pub map_bytes: u64,
+    /// The most bytes that all its maps and programs may take together. What would take more fails with ENOMEM.
+    pub memory: u64,
 }
 
 #[derive(Debug)]
 struct Shared {
     config: Config,
+    memory: Memory,
     world: RwLock<World>,
     /// Nanoseconds since boot.
     time: AtomicU64,
@@ -40,7 +43,7 @@ struct Shared {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { cpus: 1, seed: 0, instructions: 1_000_000, map_bytes: 1 << 30 }
+        Config { cpus: 1, seed: 0, instructions: 1_000_000, memory: 1 << 30 }
     }
 }
 
@@ -48,6 +51,7 @@ impl Machine {
     /// A machine of this kind. It has at least one CPU.
     pub fn new(config: Config) -> Machine {
         Machine(Arc::new(Shared {
+            memory: Memory::new(config.memory),
             config: Config { cpus: config.cpus.max(1), ..config },
             world: RwLock::default(),
             time: AtomicU64::new(0),
@@ -62,10 +66,19 @@ impl Machine {
         &self.0.config
     }
 
+    /// Bytes that its maps and programs take, of the [`memory`](Config::memory) that it has.
+    pub fn memory_used(&self) -> u64 {
+        self.0.memory.used()
+    }
+
     /// Sets the time since boot, which stands still otherwise. It is 0 at first.
     pub fn set_time(&self, since_boot: Duration) {
         let nanos = u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX);
         self.0.time.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
     /// Nanoseconds since boot.

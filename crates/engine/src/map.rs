@@ -1,21 +1,36 @@
 //! Maps: created from a blueprint, read and filled.
 
-use sklookup_bpf::{MapSpec, MapType};
+use std::sync::Arc;
 
+use sklookup_bpf::{MapSpec, MapType};
 use sklookup_vm as vm;
 pub use sklookup_vm::update;
 use sklookup_vm::{Errno, SocketId};
 
 use crate::error::{Error, Result};
 use crate::machine::Machine;
+use crate::program::Program;
 use crate::socket::Socket;
 
 /// A map. Clones are the same map.
+///
+/// Programs and maps that use it keep it as well; but a PROG_ARRAY loses its programs with the last handle, as in the kernel
+/// with the last fd.
 #[derive(Clone, Debug)]
 pub struct Map {
     machine: Machine,
-    map: vm::Map,
+    map: Arc<Owned>,
     info: MapInfo,
+}
+
+/// A map that somebody has a handle of.
+#[derive(Debug)]
+struct Owned(vm::Map);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.disown();
+    }
 }
 
 /// What is known about a map; none of it ever changes.
@@ -38,32 +53,27 @@ pub struct MapInfo {
 }
 
 impl Map {
-    /// Creates a map, fills it with the contents of the blueprint, and freezes it where the blueprint says so.
+    /// Creates a map, fills it with a value, and freezes it where the blueprint says so. Programs and maps that the blueprint
+    /// names are not put in: see [`Map::update_program`] and [`Map::update_map`].
     ///
     /// # Errors
-    /// EINVAL for sizes, flags or contents that the type does not have; E2BIG for keys of a SOCKHASH above 512 bytes;
-    /// ENOMEM above the machine's limit; ENOTSUPP for a type that is not implemented.
+    /// EINVAL for sizes, flags or contents that the type does not have; E2BIG for keys, values or numbers of entries that
+    /// are too large; ENOTSUPP where Linux has it; ENOMEM for more than is left of the machine's memory.
     #[doc(alias = "BPF_MAP_CREATE")]
     pub fn create(machine: &Machine, spec: &MapSpec) -> Result<Map> {
-        let config = machine.config();
         let id = machine.next_map_id();
-        let map = vm::Map::create(id, spec, config.cpus, config.map_bytes).map_err(|errno| {
-            let why = match errno {
-                Errno::NOTSUPP => format!(" of type {}, which is not implemented", spec.kind.name()),
-                _ => String::new(),
-            };
-            Error::new("BPF_MAP_CREATE", format!("`{}`{why}", spec.name), errno)
-        })?;
+        let map = vm::Map::create(id, spec, machine.config().cpus, machine.memory())
+            .map_err(|errno| Error::new("BPF_MAP_CREATE", format!("`{}`", spec.name), errno))?;
         let info = MapInfo {
             kind: spec.kind,
             id,
             key_size: spec.key_size,
             value_size: spec.value_size,
-            max_entries: spec.max_entries,
+            max_entries: map.spec().max_entries,
             flags: spec.flags.0,
             name: spec.name.clone(),
         };
-        Ok(Map { machine: machine.clone(), map, info })
+        Ok(Map { machine: machine.clone(), map: Arc::new(Owned(map)), info })
     }
 
     /// The id: unique on its machine.
@@ -77,25 +87,36 @@ impl Map {
     }
 
     /// The value under a key. Of a per-CPU map: the values of all CPUs, one after the other, each at a multiple of 8
-    /// bytes. Of a map of sockets with 8-byte values: the cookie.
+    /// bytes. Of a map of sockets with 8-byte values: the cookie. Of a PROG_ARRAY and a map of maps: the id.
     ///
     /// # Errors
-    /// ENOENT; EINVAL for a key of another length or any flag; ENOSPC from a map of sockets with 4-byte values.
+    /// ENOENT; EINVAL for a key of another length or any flag; EPERM for a map that may only be written; ENOSPC from a map
+    /// of sockets with 4-byte values; ENOTSUPP from a RINGBUF.
     #[doc(alias = "BPF_MAP_LOOKUP_ELEM")]
     pub fn lookup(&self, key: &[u8], flags: u64) -> Result<Vec<u8>> {
-        if flags != 0 {
-            return Err(self.error("BPF_MAP_LOOKUP_ELEM", Errno::INVAL));
-        }
-        self.machine.look(|world| self.map.lookup(key, world)).map_err(|errno| self.error("BPF_MAP_LOOKUP_ELEM", errno))
+        self.machine
+            .look(|world| self.inner().lookup(key, flags, world))
+            .map_err(|errno| self.error("BPF_MAP_LOOKUP_ELEM", errno))
+    }
+
+    /// Reads the value under a key and removes it, at once.
+    ///
+    /// # Errors
+    /// As [`Map::lookup`] and [`Map::delete`]; ENOTSUPP from all but hash maps whose values are bytes.
+    #[doc(alias = "BPF_MAP_LOOKUP_AND_DELETE_ELEM")]
+    pub fn lookup_and_delete(&self, key: &[u8], flags: u64) -> Result<Vec<u8>> {
+        let call = "BPF_MAP_LOOKUP_AND_DELETE_ELEM";
+        self.inner().lookup_and_delete(key, flags).map_err(|errno| self.error(call, errno))
     }
 
     /// Writes the value under a key; of a per-CPU map the values of all CPUs. `flags`: see [`update`].
     ///
     /// # Errors
-    /// EINVAL for lengths or flags that are wrong; E2BIG beyond the last index or when full; EEXIST; ENOENT; EPERM when frozen.
+    /// EINVAL for lengths or flags that are wrong; E2BIG beyond the last index or when full, ENOSPC from a full LPM_TRIE;
+    /// EEXIST; ENOENT; ENOMEM; EPERM when frozen.
     #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
     pub fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
-        self.map.update(key, value, flags).map_err(|errno| self.error("BPF_MAP_UPDATE_ELEM", errno))
+        self.inner().update(key, value, flags).map_err(|errno| self.error("BPF_MAP_UPDATE_ELEM", errno))
     }
 
     /// Puts a socket under a key of a SOCKMAP, SOCKHASH or REUSEPORT_SOCKARRAY. `flags`: see [`update`].
@@ -106,8 +127,42 @@ impl Map {
     #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
     pub fn update_socket(&self, key: &[u8], socket: SocketId, flags: u64) -> Result<()> {
         self.machine
-            .look(|world| self.map.update_socket(key, socket, flags, world))
+            .look(|world| self.inner().update_socket(key, socket, flags, world))
             .map_err(|errno| self.error("BPF_MAP_UPDATE_ELEM", errno))
+    }
+
+    /// Puts a map under a key of an ARRAY_OF_MAPS or HASH_OF_MAPS. `flags`: see [`update`].
+    ///
+    /// # Errors
+    /// EINVAL for a map that differs from the inner map in type, key, value or flags, and of an array in length; EINVAL, E2BIG,
+    /// EEXIST, ENOENT and EPERM as [`Map::update`].
+    #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
+    pub fn update_map(&self, key: &[u8], map: &Map, flags: u64) -> Result<()> {
+        self.inner().update_map(key, map.inner(), flags).map_err(|errno| self.error("BPF_MAP_UPDATE_ELEM", errno))
+    }
+
+    /// Puts a program under an index of a PROG_ARRAY.
+    ///
+    /// # Errors
+    /// EINVAL for a program of another type than the map was first used with, and for flags; E2BIG beyond the last index.
+    #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
+    pub fn update_program(&self, index: u32, program: &Program, flags: u64) -> Result<()> {
+        let held = (program.kind(), program.id(), program.code());
+        self.inner()
+            .update_program(&index.to_ne_bytes(), held, flags)
+            .map_err(|errno| self.error("BPF_MAP_UPDATE_ELEM", errno))
+    }
+
+    /// Takes the next record out of a RINGBUF; `None` when all were read.
+    ///
+    /// # Errors
+    /// EINVAL from any other map.
+    pub fn next_record(&self) -> Result<Option<Vec<u8>>> {
+        if self.info.kind != MapType::Ringbuf {
+            let object = format!("`{}`, which is not a ring buffer", self.info.name);
+            return Err(Error::new("mmap", object, Errno::INVAL));
+        }
+        Ok(self.inner().next_record())
     }
 
     /// Removes a key.
@@ -117,7 +172,9 @@ impl Map {
     /// isn't one.
     #[doc(alias = "BPF_MAP_DELETE_ELEM")]
     pub fn delete(&self, key: &[u8]) -> Result<()> {
-        self.machine.look(|world| self.map.delete(key, world)).map_err(|errno| self.error("BPF_MAP_DELETE_ELEM", errno))
+        self.machine
+            .look(|world| self.inner().delete(key, world))
+            .map_err(|errno| self.error("BPF_MAP_DELETE_ELEM", errno))
     }
 
     /// The key after `key`; the first one for `None`.
@@ -127,7 +184,7 @@ impl Map {
     #[doc(alias = "BPF_MAP_GET_NEXT_KEY")]
     pub fn next_key(&self, key: Option<&[u8]>) -> Result<Vec<u8>> {
         self.machine
-            .look(|world| self.map.next_key(key, world))
+            .look(|world| self.inner().next_key(key, world))
             .map_err(|errno| self.error("BPF_MAP_GET_NEXT_KEY", errno))
     }
 
@@ -173,8 +230,8 @@ impl Map {
     /// EINVAL if the map is something else or a map differs from the inner map in type, key, value or flags; E2BIG
     /// beyond the last index.
     pub fn fill_maps(&self, maps: &[&Map]) -> Result<()> {
-        for (index, map) in (0..).zip(maps) {
-            self.map.update_map(index, &map.map).map_err(|errno| {
+        for (index, map) in (0u32..).zip(maps) {
+            self.inner().update_map(&index.to_ne_bytes(), map.inner(), update::ANY).map_err(|errno| {
                 Error::new("BPF_MAP_UPDATE_BATCH", format!("`{}` at index {index}", self.info.name), errno)
             })?;
         }
@@ -184,14 +241,14 @@ impl Map {
     /// Ends all writing by its owner for good; programs go on as the map's flags say.
     ///
     /// # Errors
-    /// EBUSY if it was frozen before.
+    /// EPERM if it was frozen before.
     #[doc(alias = "BPF_MAP_FREEZE")]
     pub fn freeze(&self) -> Result<()> {
-        self.map.freeze().map_err(|errno| self.error("BPF_MAP_FREEZE", errno))
+        self.inner().freeze().map_err(|errno| self.error("BPF_MAP_FREEZE", errno))
     }
 
     pub(crate) fn inner(&self) -> &vm::Map {
-        &self.map
+        &self.map.0
     }
 
     fn error(&self, call: &'static str, errno: Errno) -> Error {
@@ -251,7 +308,7 @@ impl Sockmap {
     /// # Errors
     /// EINVAL beyond the last slot.
     pub fn remove(&self, slot: u32) -> Result<bool> {
-        let occupied = self.0.machine.look(|world| self.0.map.socket(&slot.to_ne_bytes(), world)).is_some();
+        let occupied = self.0.machine.look(|world| self.0.inner().socket(&slot.to_ne_bytes(), world)).is_some();
         if !occupied && slot < self.slots() {
             return Ok(false);
         }
@@ -263,7 +320,7 @@ impl Sockmap {
     /// # Errors
     /// None; parallel to the kernel's, which can fail.
     pub fn cookie(&self, slot: u32) -> Result<Option<u64>> {
-        let socket = self.0.machine.look(|world| self.0.map.socket(&slot.to_ne_bytes(), world));
+        let socket = self.0.machine.look(|world| self.0.inner().socket(&slot.to_ne_bytes(), world));
         Ok(socket.map(SocketId::cookie))
     }
 }

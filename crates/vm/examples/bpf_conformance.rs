@@ -21,7 +21,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use sklookup_bpf::{AluOp, Insn, MapRef, MapSpec, MapType, Reg, Source, Wide, Width, abi::helper, decode};
-use sklookup_vm::{Instructions, Map, Nowhere, Program, Rules, update};
+use sklookup_vm::{Instructions, Map, Memory, Nowhere, Program, Rules, update};
 
 const USAGE: &str = "usage: bpf_conformance [MEMORY] [--program BYTECODE]
 MEMORY and BYTECODE in hexadecimal; without --program the bytecode is read from standard input";
@@ -122,7 +122,7 @@ fn run(insns: &[Insn], memory: &[u8]) -> Result<u64, String> {
     let length = i32::try_from(memory.len()).map_err(|_| format!("{} bytes of memory are too many", memory.len()))?;
     if !memory.is_empty() {
         let spec = MapSpec::new("memory", MapType::Array, 4, memory.len() as u32, 1);
-        let map = Map::create(1, &spec, 1, MEMORY_LIMIT)
+        let map = Map::create(1, &spec, 1, &Memory::new(MEMORY_LIMIT))
             .and_then(|map| map.update(&[0; 4], memory, update::ANY).map(|()| map))
             .map_err(|errno| format!("{length} bytes of memory: {errno}"))?;
         maps.push(map);

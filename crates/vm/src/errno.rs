@@ -23,6 +23,7 @@ errnos! {
     NOENT = 2, "no such file or directory";
     TOOBIG = 7, "argument list too long";
     BADF = 9, "bad file descriptor";
+    AGAIN = 11, "resource temporarily unavailable";
     NOMEM = 12, "cannot allocate memory";
     ACCES = 13, "permission denied";
     BUSY = 16, "device or resource busy";

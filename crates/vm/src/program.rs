@@ -109,6 +109,11 @@ impl Program {
         &self.maps
     }
 
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> u64 {
+        (self.code.len() * size_of::<Op>() + size_of_val(&*self.maps)) as u64
+    }
+
     /// The slot of an instruction.
     pub(crate) fn slot(&self, at: usize) -> usize {
         self.code[..at].iter().map(|op| op.insn.slots()).sum()

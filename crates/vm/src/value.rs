@@ -48,6 +48,8 @@ pub enum Region {
         /// Which of its values.
         place: usize,
     },
+    /// A record of a ring buffer that the run has reserved and not yet submitted.
+    Record(RecordNumber),
     /// A socket (`struct bpf_sock`).
     Socket(SocketId),
     /// The packet, where the program type lets a program see it.
@@ -57,6 +59,10 @@ pub enum Region {
 /// A map as a run knows it: first those of the program, then others in the order in which it came upon them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapNumber(pub(crate) usize);
+
+/// A record as a run knows it: in the order in which it reserved them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordNumber(pub(crate) usize);
 
 impl Value {
     /// NULL, and every other zero.
@@ -94,6 +100,7 @@ impl fmt::Display for Region {
             Region::Subprogram { .. } => "a subprogram",
             Region::Map(_) => "a map",
             Region::MapValue { .. } => "a map value",
+            Region::Record(_) => "a record of a ring buffer",
             Region::Socket(_) => "a socket",
             Region::Packet => "the packet",
         })

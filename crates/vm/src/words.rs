@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sklookup_bpf::Size;
+use zerocopy::FromZeros;
+
+use crate::errno::Errno;
 
 /// Zeroed memory in words of 8 bytes. Its bytes are in the host's order, as in the kernel.
 ///
@@ -11,9 +14,9 @@ use sklookup_bpf::Size;
 pub(crate) struct Words(Box<[AtomicU64]>);
 
 impl Words {
-    /// This many words of zeros.
-    pub(crate) fn zeroed(words: usize) -> Words {
-        Words((0..words).map(|_| AtomicU64::new(0)).collect())
+    /// This many words of zeros; ENOMEM if the process can't have them.
+    pub(crate) fn zeroed(words: usize) -> Result<Words, Errno> {
+        <[AtomicU64]>::new_box_zeroed_with_elems(words).map(Words).map_err(|_| Errno::NOMEM)
     }
 
     /// The number at a byte offset. The caller has checked that it ends inside.
@@ -111,7 +114,7 @@ mod tests {
 
     #[test]
     fn bytes_lie_as_in_the_memory_of_the_host() {
-        let words = Words::zeroed(2);
+        let words = Words::zeroed(2).unwrap();
         let bytes: Vec<u8> = (1..=16).collect();
         words.write(0, &bytes);
         for size in [Size::B1, Size::B2, Size::B4, Size::B8] {
@@ -125,7 +128,7 @@ mod tests {
     fn a_store_changes_its_own_bytes_only_even_across_words() {
         for size in [Size::B1, Size::B2, Size::B4, Size::B8] {
             for at in 0..=16 - size.bytes() {
-                let words = Words::zeroed(2);
+                let words = Words::zeroed(2).unwrap();
                 words.write(0, &[0xff; 16]);
                 words.store(at, size, 0x0102_0304_0506_0708);
                 let mut expected = [0xff; 16];
@@ -140,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_update_answers_the_old_number() {
-        let words = Words::zeroed(1);
+        let words = Words::zeroed(1).unwrap();
         words.store(4, Size::B4, 7);
         assert_eq!(words.update(4, Size::B4, |old| Some(old + u64::from(u32::MAX))), 7);
         assert_eq!((words.load(4, Size::B4), words.load(0, Size::B4)), (6, 0));

@@ -25,6 +25,7 @@ struct Loaded {
     name: String,
     kind: ProgramType,
     code: vm::Program,
+    _taken: vm::Taken,
 }
 
 impl Program {
@@ -32,17 +33,24 @@ impl Program {
     ///
     /// # Errors
     /// An instruction, a helper or a map that is not implemented, by name; a read of the context that Linux refuses; jumps
-    /// that lead nowhere.
+    /// that lead nowhere; a PROG_ARRAY whose programs are of another type; ENOMEM.
     #[doc(alias = "BPF_PROG_LOAD")]
     pub fn load(machine: &Machine, spec: &ProgramSpec, maps: &[&Map]) -> Result<Program, LoadError> {
+        let fail = |errno, log: String| LoadError { program: spec.name.clone(), errno, log };
         let maps: Vec<vm::Map> = maps.iter().map(|map| map.inner().clone()).collect();
-        let code = vm::Program::load(&spec.insns, &maps, allowed::rules(spec.kind)).map_err(|refused| LoadError {
-            program: spec.name.clone(),
-            errno: refused.errno,
-            log: refused.to_string(),
+        let code = vm::Program::load(&spec.insns, &maps, allowed::rules(spec.kind))
+            .map_err(|refused| fail(refused.errno, refused.to_string()))?;
+        if let Some(map) = maps.iter().find(|map| !map.is_for(spec.kind)) {
+            let log = format!("`{}` has programs of another type than {}", map.spec().name, spec.kind.name());
+            return Err(fail(Errno::INVAL, log));
+        }
+        let taken = machine.memory().take(code.bytes()).map_err(|errno| {
+            let left = machine.config().memory - machine.memory_used();
+            fail(errno, format!("it takes {} bytes, and {left} of the machine's memory are left", code.bytes()))
         })?;
         let id = machine.next_program_id();
-        let loaded = Loaded { machine: machine.clone(), id, name: spec.name.clone(), kind: spec.kind, code };
+        let name = spec.name.clone();
+        let loaded = Loaded { machine: machine.clone(), id, name, kind: spec.kind, code, _taken: taken };
         Ok(Program(Arc::new(loaded)))
     }
 

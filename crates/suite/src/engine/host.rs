@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sklookup_bpf::{MapSpec, MapType, ProgramSpec};
+use sklookup_bpf::{MapSpec, ProgramSpec};
 use sklookup_engine::{Config, Link, Lookup, Machine, Map, Netns, Program, Protocol, Trace, Verdict};
 
 use super::sockets::Open;
 use crate::case::{Operation, Packet, Send, Socket, World};
 use crate::errno::Errno;
 use crate::host::{Delivery, Host, LinkState, LoadRefusal, Outcome, Refusal, named};
-
-/// What the engine answers for a type of map that it does not have.
-const NOT_IMPLEMENTED: i32 = 524;
 
 /// CPUs of the machine: cases name 0 and 1.
 const CPUS: u32 = 2;
@@ -103,10 +100,7 @@ impl Host for Simulated {
     }
 
     fn create(&mut self, map: &str, spec: &MapSpec) -> Outcome {
-        let made = Map::create(&self.machine, spec).map_err(|error| match error.errno().raw_os_error() {
-            NOT_IMPLEMENTED => Refusal::Cannot(format!("it has no maps of type {}", spec.kind.name())),
-            _ => error.into(),
-        })?;
+        let made = Map::create(&self.machine, spec)?;
         self.maps.insert(map.to_owned(), made);
         Ok(())
     }
@@ -124,7 +118,7 @@ impl Host for Simulated {
 
     fn put(&mut self, map: &str, key: &[u8], value: &[u8], flags: u64) -> Outcome {
         let map = self.map(map)?;
-        if matches!(map.info().kind, MapType::Sockmap | MapType::Sockhash | MapType::ReuseportSockarray) {
+        if map.info().kind.holds_sockets() {
             return Err(Refusal::Cannot("it has no file descriptors".to_owned()));
         }
         Ok(map.update(key, value, flags)?)

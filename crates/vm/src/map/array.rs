@@ -18,11 +18,11 @@ pub(crate) struct Array {
 }
 
 impl Array {
-    pub(super) fn new(spec: &MapSpec, cpus: u32) -> Array {
+    pub(super) fn new(spec: &MapSpec, cpus: u32) -> Result<Array, Errno> {
         let value_size = spec.value_size as usize;
         let words = spec.max_entries as usize * cpus as usize * value_size.div_ceil(8);
         let per_cpu = spec.kind == MapType::PercpuArray;
-        Array { words: Words::zeroed(words), entries: spec.max_entries, cpus, per_cpu, value_size }
+        Ok(Array { words: Words::zeroed(words)?, entries: spec.max_entries, cpus, per_cpu, value_size })
     }
 
     pub(super) fn words(&self) -> &Words {

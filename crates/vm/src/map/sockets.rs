@@ -9,8 +9,11 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use sklookup_bpf::{MapSpec, MapType};
 
-use super::{Map, check_existence, next_of};
+use zerocopy::FromZeros;
+
+use super::{KEYED_ENTRY, Map, check_existence, next_of};
 use crate::errno::Errno;
+use crate::memory::Taken;
 use crate::socket::SocketId;
 
 /// What maps of sockets ask about sockets.
@@ -30,8 +33,8 @@ pub trait Sockets {
 pub(crate) struct Slots(Box<[AtomicU64]>);
 
 impl Slots {
-    pub(super) fn new(spec: &MapSpec) -> Slots {
-        Slots((0..spec.max_entries).map(|_| AtomicU64::new(0)).collect())
+    pub(super) fn new(spec: &MapSpec) -> Result<Slots, Errno> {
+        <[AtomicU64]>::new_box_zeroed_with_elems(spec.max_entries as usize).map(Slots).map_err(|_| Errno::NOMEM)
     }
 
     pub(super) fn get(&self, index: u32, sockets: &impl Sockets) -> Option<SocketId> {
@@ -79,23 +82,41 @@ impl Keyed {
         self.read().get(key).copied().filter(|socket| sockets.is_open(*socket))
     }
 
-    pub(super) fn put(&self, key: &[u8], socket: SocketId, flags: u64, sockets: &impl Sockets) -> Result<(), Errno> {
+    pub(super) fn put(
+        &self,
+        key: &[u8],
+        socket: SocketId,
+        flags: u64,
+        sockets: &impl Sockets,
+        taken: &Taken,
+    ) -> Result<(), Errno> {
         let mut entries = self.write();
         let known = entries.get(key).is_some_and(|known| sockets.is_open(*known));
         check_existence(known, flags)?;
         if !known && entries.len() >= self.max_entries {
+            let before = entries.len();
             entries.retain(|_, known| sockets.is_open(*known));
+            taken.shrink((before - entries.len()) as u64 * Keyed::price(key));
             if entries.len() >= self.max_entries {
                 return Err(Errno::TOOBIG);
             }
+        }
+        if !entries.contains_key(key) {
+            taken.grow(Keyed::price(key))?;
         }
         entries.insert(key.into(), socket);
         Ok(())
     }
 
-    pub(super) fn delete(&self, key: &[u8], sockets: &impl Sockets) -> Result<(), Errno> {
-        let removed = self.write().remove(key);
-        removed.filter(|socket| sockets.is_open(*socket)).map(drop).ok_or(Errno::NOENT)
+    pub(super) fn delete(&self, key: &[u8], sockets: &impl Sockets, taken: &Taken) -> Result<(), Errno> {
+        let removed = self.write().remove(key).ok_or(Errno::NOENT)?;
+        taken.shrink(Keyed::price(key));
+        if sockets.is_open(removed) { Ok(()) } else { Err(Errno::NOENT) }
+    }
+
+    /// Bytes that an entry takes.
+    fn price(key: &[u8]) -> u64 {
+        KEYED_ENTRY + key.len() as u64
     }
 
     pub(super) fn next_key(&self, key: Option<&[u8]>, sockets: &impl Sockets) -> Result<Vec<u8>, Errno> {

@@ -58,6 +58,7 @@ impl<H: Host> Run<'_, H> {
     pub(super) fn exit(&mut self) -> Did<Next> {
         let result = self.register(Reg::R0)?;
         let Some(frame) = self.frames.last_mut() else {
+            self.records.check_all_finished()?;
             return match result {
                 Value::Scalar(value) => Ok(Next::End(value)),
                 pointer => Err(format!("returns {pointer}")),

@@ -2,6 +2,8 @@
 
 mod args;
 mod maps;
+mod ringbuf;
+mod strings;
 
 use sklookup_bpf::abi::helper;
 use sklookup_bpf::{Reg, helper_name};
@@ -13,7 +15,7 @@ use crate::host::Host;
 use crate::value::Value;
 
 /// The helpers that are implemented.
-pub(crate) const HELPERS: [u32; 15] = [
+pub(crate) const HELPERS: [u32; 24] = [
     helper::MAP_LOOKUP_ELEM,
     helper::MAP_UPDATE_ELEM,
     helper::MAP_DELETE_ELEM,
@@ -25,6 +27,15 @@ pub(crate) const HELPERS: [u32; 15] = [
     helper::KTIME_GET_COARSE_NS,
     helper::KTIME_GET_TAI_NS,
     helper::JIFFIES64,
+    helper::STRTOL,
+    helper::STRTOUL,
+    helper::STRNCMP,
+    helper::RINGBUF_OUTPUT,
+    helper::RINGBUF_RESERVE,
+    helper::RINGBUF_SUBMIT,
+    helper::RINGBUF_DISCARD,
+    helper::RINGBUF_QUERY,
+    helper::MAP_LOOKUP_PERCPU_ELEM,
     helper::LOOP,
     helper::SK_SELECT_REUSEPORT,
     helper::SK_RELEASE,
@@ -57,11 +68,16 @@ impl<H: Host> Run<'_, H> {
         Ok(match number {
             helper::MAP_LOOKUP_ELEM => self.map_lookup()?,
             helper::MAP_UPDATE_ELEM => self.map_update()?,
-            helper::MAP_DELETE_ELEM => {
-                let map = self.map_in(Reg::R1)?;
-                let key = self.key(&map, Reg::R2)?;
-                status(map.remove(&key, self.host.sockets()))
-            }
+            helper::MAP_DELETE_ELEM => self.map_delete()?,
+            helper::MAP_LOOKUP_PERCPU_ELEM => self.map_lookup_percpu()?,
+            helper::STRTOL => self.strtol()?,
+            helper::STRTOUL => self.strtoul()?,
+            helper::STRNCMP => self.strncmp()?,
+            helper::RINGBUF_OUTPUT => self.ringbuf_output()?,
+            helper::RINGBUF_RESERVE => self.ringbuf_reserve()?,
+            helper::RINGBUF_SUBMIT => self.ringbuf_finish(false)?,
+            helper::RINGBUF_DISCARD => self.ringbuf_finish(true)?,
+            helper::RINGBUF_QUERY => self.ringbuf_query()?,
             // One clock for all: the machine never sleeps and its time is never set.
             helper::KTIME_GET_NS
             | helper::KTIME_GET_BOOT_NS
@@ -82,7 +98,7 @@ impl<H: Host> Run<'_, H> {
             }
             helper::SK_SELECT_REUSEPORT => {
                 self.context_in(Reg::R1)?;
-                let map = self.map_in(Reg::R2)?;
+                let map = self.map_for(helper::SK_SELECT_REUSEPORT, Reg::R2)?;
                 let (key, flags) = (self.key(&map, Reg::R3)?, self.number(Reg::R4)?);
                 status(self.host.sk_select_reuseport(&map, &key, flags))
             }

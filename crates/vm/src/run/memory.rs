@@ -6,7 +6,7 @@ use super::Run;
 use super::stack::Stack;
 use crate::fault::Did;
 use crate::host::Host;
-use crate::value::{MapNumber, Pointer, Region, Value};
+use crate::value::{Pointer, Region, Value};
 use crate::words::{Words, mask, number};
 
 impl<H: Host> Run<'_, H> {
@@ -26,8 +26,8 @@ impl<H: Host> Run<'_, H> {
                 self.host.socket_field(socket, at.offset, size).map(Value::Scalar).ok_or_else(refused)
             }
             Region::Stack { frame } => self.stack_of(frame).load(at.offset, size),
-            Region::MapValue { map, place } => {
-                let (words, from) = self.value(map, place, at.offset, size.bytes())?;
+            Region::MapValue { .. } | Region::Record(_) => {
+                let (words, from) = self.words(at, size.bytes())?;
                 Ok(Value::Scalar(words.load(from, size)))
             }
             Region::Packet => {
@@ -42,9 +42,8 @@ impl<H: Host> Run<'_, H> {
     pub(super) fn store(&mut self, at: Pointer, size: Size, value: Value) -> Did<()> {
         match (at.region, value) {
             (Region::Stack { frame }, value) => self.stack_of_mut(frame).store(at.offset, size, value),
-            (Region::MapValue { map, place }, Value::Scalar(number)) => {
-                self.check_writable(map)?;
-                let (words, to) = self.value(map, place, at.offset, size.bytes())?;
+            (Region::MapValue { .. } | Region::Record(_), Value::Scalar(number)) => {
+                let (words, to) = self.writable_words(at, size.bytes())?;
                 words.store(to, size, number);
                 Ok(())
             }
@@ -68,9 +67,8 @@ impl<H: Host> Run<'_, H> {
             return Err(format!("changes {} bytes at offset {}, which is not a multiple", size.bytes(), at.offset));
         }
         let old = match at.region {
-            Region::MapValue { map, place } => {
-                self.check_writable(map)?;
-                let (words, to) = self.value(map, place, at.offset, size.bytes())?;
+            Region::MapValue { .. } | Region::Record(_) => {
+                let (words, to) = self.writable_words(at, size.bytes())?;
                 words.update(to, size, change)
             }
             Region::Stack { frame } => {
@@ -100,8 +98,8 @@ impl<H: Host> Run<'_, H> {
     pub(super) fn read(&self, from: Pointer, to: &mut [u8]) -> Did<()> {
         match from.region {
             Region::Stack { frame } => self.stack_of(frame).read(from.offset, to),
-            Region::MapValue { map, place } => {
-                let (words, start) = self.value(map, place, from.offset, to.len())?;
+            Region::MapValue { .. } | Region::Record(_) => {
+                let (words, start) = self.words(from, to.len())?;
                 for (at, byte) in (start..).zip(to) {
                     *byte = words.load(at, Size::B1) as u8;
                 }
@@ -120,15 +118,47 @@ impl<H: Host> Run<'_, H> {
         }
     }
 
-    /// The memory of a map, and where so many bytes of a value begin in it.
-    fn value(&self, map: MapNumber, place: usize, offset: i64, bytes: usize) -> Did<(&Words, usize)> {
-        let map = self.map(map);
-        let size = map.spec().value_size as usize;
+    /// Copies bytes to where a helper is told to write them.
+    pub(super) fn write_bytes(&mut self, to: Pointer, from: &[u8]) -> Did<()> {
+        if from.is_empty() {
+            return Ok(());
+        }
+        match to.region {
+            Region::Stack { frame } => {
+                let stack = self.stack_of_mut(frame);
+                let mut bytes = (to.offset..).zip(from);
+                bytes.try_for_each(|(at, byte)| stack.store(at, Size::B1, Value::Scalar(u64::from(*byte))))
+            }
+            Region::MapValue { .. } | Region::Record(_) => {
+                let (words, start) = self.writable_words(to, from.len())?;
+                for (at, byte) in (start..).zip(from) {
+                    words.store(at, Size::B1, u64::from(*byte));
+                }
+                Ok(())
+            }
+            region => Err(format!("has {} bytes written to {region}", from.len())),
+        }
+    }
+
+    /// The memory of a map that has these bytes, and where they begin in it.
+    fn words(&self, at: Pointer, bytes: usize) -> Did<(&Words, usize)> {
+        let (map, place, size, what) = match at.region {
+            Region::MapValue { map, place } => {
+                let map = self.map(map);
+                (map, place, map.spec().value_size as usize, "a value")
+            }
+            Region::Record(number) => {
+                let (map, start, size) = self.records.open(number)?;
+                (map, start, size, "a record")
+            }
+            region => return Err(format!("accesses {bytes} bytes of {region}")),
+        };
         let start =
-            usize::try_from(offset).ok().filter(|start| start.checked_add(bytes).is_some_and(|end| end <= size));
+            usize::try_from(at.offset).ok().filter(|start| start.checked_add(bytes).is_some_and(|end| end <= size));
         let (Some(start), Some((words, first))) = (start, map.value_at(place)) else {
+            let offset = at.offset;
             return Err(format!(
-                "accesses {bytes} bytes at offset {offset} of a value of `{}`, which has {size}",
+                "accesses {bytes} bytes at offset {offset} of {what} of `{}`, which has {size}",
                 map.spec().name
             ));
         };
@@ -138,12 +168,14 @@ impl<H: Host> Run<'_, H> {
         Ok((words, first + start))
     }
 
-    fn check_writable(&self, map: MapNumber) -> Did<()> {
-        let map = self.map(map);
-        if map.is_writable_by_programs() {
-            return Ok(());
+    fn writable_words(&self, at: Pointer, bytes: usize) -> Did<(&Words, usize)> {
+        if let Region::MapValue { map, .. } = at.region {
+            let map = self.map(map);
+            if !map.is_writable_by_programs() {
+                return Err(format!("writes to `{}`, which programs may only read", map.spec().name));
+            }
         }
-        Err(format!("writes to `{}`, which programs may only read", map.spec().name))
+        self.words(at, bytes)
     }
 
     fn stack_of(&self, frame: usize) -> &Stack {

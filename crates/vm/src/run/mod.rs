@@ -8,6 +8,7 @@ mod call;
 mod callback;
 mod helpers;
 mod memory;
+mod records;
 mod stack;
 
 use sklookup_bpf::{AluOp, Callee, Insn, MapRef, Reg, Source, Wide};
@@ -19,6 +20,7 @@ use crate::program::Program;
 use crate::value::{MapNumber, Pointer, Region, Value};
 use call::Frame;
 pub(crate) use helpers::{HELPERS, named};
+use records::Records;
 use stack::Stack;
 
 /// What a run came to.
@@ -74,6 +76,7 @@ struct Run<'a, H> {
     maps: &'a [Map],
     /// Those that it has come upon since, numbered after its own.
     more_maps: Vec<Map>,
+    records: Records,
 }
 
 impl<'a, H: Host> Run<'a, H> {
@@ -82,7 +85,7 @@ impl<'a, H: Host> Run<'a, H> {
         registers[1] = Some(Value::start_of(Region::Context));
         registers[10] = Some(Value::start_of(Region::Stack { frame: 0 }));
         let (stack, frames, more_maps) = (Stack::new(), Vec::new(), Vec::new());
-        Run { host, registers, stack, frames, maps, more_maps }
+        Run { host, registers, stack, frames, maps, more_maps, records: Records::default() }
     }
 
     /// Runs the instruction at `at`, an index into the program's code.

@@ -3,7 +3,9 @@
 mod calls;
 
 use sklookup_bpf::{MapFlags, MapSpec, MapType, Size, parse};
-use sklookup_vm::{Errno, Fault, Host, Instructions, Map, Nowhere, Program, Region, Rules, SocketId, Value, update};
+use sklookup_vm::{
+    Errno, Fault, Host, Instructions, Map, Memory, Nowhere, Program, Region, Rules, SocketId, Value, update,
+};
 
 /// A context of 8 bytes, and no sockets.
 struct Plain {
@@ -78,7 +80,7 @@ fn broke_off(text: &str, maps: &[&Map]) -> String {
 }
 
 fn map(kind: MapType, key: u32, value: u32, entries: u32) -> Map {
-    Map::create(1, &MapSpec::new("m", kind, key, value, entries), 2, 1 << 20).unwrap()
+    Map::create(1, &MapSpec::new("m", kind, key, value, entries), 2, &Memory::new(1 << 20)).unwrap()
 }
 
 #[test]
@@ -147,7 +149,7 @@ fn values_of_maps_are_reached_by_key_and_end_where_they_end() {
     assert_eq!(run_with(&lookup(2, "r0 = *(u8 *)(r0 +5)\nexit"), &[&array]), Ok(6));
     assert_eq!(run_with(&lookup(3, "r0 = 1\nexit"), &[&array]), Ok(u64::MAX));
     run_with(&lookup(1, "*(u16 *)(r0 +4) = 0x0707\nr0 = 0\nexit"), &[&array]).unwrap();
-    assert_eq!(array.lookup(&1u32.to_ne_bytes(), &Nowhere).unwrap(), [0, 0, 0, 0, 7, 7]);
+    assert_eq!(array.lookup(&1u32.to_ne_bytes(), 0, &Nowhere).unwrap(), [0, 0, 0, 0, 7, 7]);
     for outside in ["r0 = *(u8 *)(r0 +6)", "r0 = *(u32 *)(r0 +3)", "r0 = *(u8 *)(r0 -1)"] {
         let fault = broke_off(&lookup(0, &format!("{outside}\nexit")), &[&array]);
         assert!(fault.contains("of a value of `m`, which has 6"), "{fault}");
@@ -174,7 +176,7 @@ fn each_cpu_has_a_value_of_its_own() {
     for cpu in [0, 1, 1] {
         count.run(&mut Plain { cpu }, 100).unwrap();
     }
-    let values = counters.lookup(&1u32.to_ne_bytes(), &Nowhere).unwrap();
+    let values = counters.lookup(&1u32.to_ne_bytes(), 0, &Nowhere).unwrap();
     assert_eq!(values, [1u64.to_ne_bytes(), 2u64.to_ne_bytes()].concat());
 }
 
@@ -197,7 +199,7 @@ fn a_hash_is_filled_and_emptied_by_programs() {
         run_with(&text, &[&hash]).unwrap() as i64
     };
     assert_eq!(call("bpf_map_update_elem"), 0);
-    assert_eq!(hash.lookup(&0x6261u16.to_ne_bytes(), &Nowhere).unwrap(), 9u32.to_ne_bytes());
+    assert_eq!(hash.lookup(&0x6261u16.to_ne_bytes(), 0, &Nowhere).unwrap(), 9u32.to_ne_bytes());
     assert_eq!(call("bpf_map_update_elem"), -17);
     assert_eq!(call("bpf_map_delete_elem"), 0);
     assert_eq!(call("bpf_map_delete_elem"), -2);
@@ -209,8 +211,8 @@ fn a_map_in_a_map_is_found_and_used() {
     inner.update(&0u32.to_ne_bytes(), &77u64.to_ne_bytes(), update::ANY).unwrap();
     let shape = MapSpec::new("inner", MapType::Array, 4, 8, 1);
     let spec = MapSpec { inner: Some(Box::new(shape)), ..MapSpec::new("outer", MapType::ArrayOfMaps, 4, 4, 2) };
-    let outer = Map::create(2, &spec, 1, 1 << 20).unwrap();
-    outer.update_map(1, &inner).unwrap();
+    let outer = Map::create(2, &spec, 1, &Memory::new(1 << 20)).unwrap();
+    outer.update_map(&1u32.to_ne_bytes(), &inner, update::ANY).unwrap();
     let text = |index: u32| {
         format!(
             "*(u32 *)(r10 -4) = {index}
@@ -243,7 +245,7 @@ fn freezing_binds_the_owner_and_a_flag_the_programs() {
     assert_eq!(run_with(write, &[&array]), Ok(5));
     assert_eq!(array.update(&0u32.to_ne_bytes(), &[0; 8], update::ANY), Err(Errno::PERM));
     let spec = MapSpec { flags: MapFlags::RDONLY_PROG, ..MapSpec::new("m", MapType::Array, 4, 8, 1) };
-    let read_only = Map::create(3, &spec, 1, 1 << 20).unwrap();
+    let read_only = Map::create(3, &spec, 1, &Memory::new(1 << 20)).unwrap();
     assert!(broke_off(write, &[&read_only]).contains("writes to `m`, which programs may only read"));
     assert_eq!(read_only.update(&0u32.to_ne_bytes(), &[0; 8], update::ANY), Ok(()));
 }

@@ -52,7 +52,7 @@ fn replay(memory: Memory) {
         for (before, after) in vectors {
             cells.update(&[0; 4], &to_bytes(&before), update::ANY).unwrap();
             let outcome = program.run(&mut Nowhere, BUDGET);
-            let found = from_bytes(&cells.lookup(&[0; 4], &Nowhere).unwrap());
+            let found = from_bytes(&cells.lookup(&[0; 4], 0, &Nowhere).unwrap());
             if outcome.as_ref().map(|outcome| outcome.value) != Ok(1) || found != after {
                 wrong.push(format!("{}: {before:x?} -> {found:x?}, not {after:x?}: {outcome:?}", form.code));
             }
@@ -62,7 +62,7 @@ fn replay(memory: Memory) {
 }
 
 fn load(form: &Form, memory: Memory, instructions: Instructions) -> Result<(Program, Map), Refused> {
-    let cells = Map::create(1, &cells(), 1, 1 << 10).expect("an array of 24 bytes");
+    let cells = Map::create(1, &cells(), 1, &sklookup_vm::Memory::new(1 << 16)).expect("an array of 24 bytes");
     let parsed = program(&form.code, memory);
     Ok((Program::load(&parsed.insns, std::slice::from_ref(&cells), &rules(instructions))?, cells))
 }

@@ -1,7 +1,9 @@
 //! What a helper is given: registers as what it takes them for.
 
-use sklookup_bpf::Reg;
+use sklookup_bpf::abi::helper;
+use sklookup_bpf::{MapType, Reg};
 
+use super::named;
 use crate::fault::Did;
 use crate::host::Host;
 use crate::map::Map;
@@ -22,6 +24,27 @@ impl<H: Host> Run<'_, H> {
             Value::Pointer(Pointer { region: Region::Map(number), offset: 0 }) => Ok(number),
             other => Err(format!("gives {other} in {reg}, where a map has to be")),
         }
+    }
+
+    /// A map of a type that this helper takes.
+    pub(in crate::run) fn map_for(&self, helper: u32, reg: Reg) -> Did<Map> {
+        let map = self.map_in(reg)?;
+        takes(helper, &map, reg)?;
+        Ok(map)
+    }
+
+    /// Bytes by their address and number.
+    pub(in crate::run) fn bytes(&self, at: Reg, size: Reg) -> Did<Vec<u8>> {
+        let size = self.number(size)?;
+        if size == 0 {
+            return Ok(Vec::new());
+        }
+        let at = self.pointer(at)?;
+        // Whoever has the last byte has no more than these: no number that a program makes up is allocated.
+        self.read(at.plus(size - 1), &mut [0])?;
+        let mut bytes = vec![0; size as usize];
+        self.read(at, &mut bytes)?;
+        Ok(bytes)
     }
 
     pub(in crate::run) fn map_in(&self, reg: Reg) -> Did<Map> {
@@ -54,4 +77,25 @@ impl<H: Host> Run<'_, H> {
             _ => self.socket_in(reg).map(Some),
         }
     }
+}
+
+/// Whether Linux lets a helper have a map of this type.
+pub(super) fn takes(number: u32, map: &Map, reg: Reg) -> Did<()> {
+    let kind = map.kind();
+    let taken = match number {
+        helper::MAP_LOOKUP_ELEM => !matches!(kind, MapType::ProgArray | MapType::Ringbuf | MapType::ReuseportSockarray),
+        helper::MAP_UPDATE_ELEM | helper::MAP_DELETE_ELEM => {
+            !matches!(kind, MapType::ProgArray | MapType::Ringbuf | MapType::ReuseportSockarray) && !kind.holds_maps()
+        }
+        helper::MAP_LOOKUP_PERCPU_ELEM => kind.is_per_cpu(),
+        helper::RINGBUF_OUTPUT | helper::RINGBUF_RESERVE | helper::RINGBUF_QUERY => kind == MapType::Ringbuf,
+        helper::SK_SELECT_REUSEPORT => kind.holds_sockets(),
+        helper::TAIL_CALL => kind == MapType::ProgArray,
+        _ => true,
+    };
+    if taken {
+        return Ok(());
+    }
+    let (name, kind) = (&map.spec().name, kind.name());
+    Err(format!("gives `{name}` of type {kind} in {reg}, which {} does not take", named(number)))
 }

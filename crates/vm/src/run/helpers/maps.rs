@@ -1,7 +1,9 @@
 //! Helpers of maps.
 
 use sklookup_bpf::Reg;
+use sklookup_bpf::abi::helper;
 
+use super::args::takes;
 use super::status;
 use crate::fault::Did;
 use crate::host::Host;
@@ -14,6 +16,7 @@ impl<H: Host> Run<'_, H> {
         let number = self.map_number(Reg::R1)?;
         let found = {
             let map = self.map(number);
+            takes(helper::MAP_LOOKUP_ELEM, map, Reg::R1)?;
             let key = self.pointer(Reg::R2)?;
             let cpu = self.host.cpu();
             // The key of nearly every map, without going through the heap.
@@ -36,7 +39,7 @@ impl<H: Host> Run<'_, H> {
     }
 
     pub(super) fn map_update(&mut self) -> Did<Value> {
-        let map = self.map_in(Reg::R1)?;
+        let map = self.map_for(helper::MAP_UPDATE_ELEM, Reg::R1)?;
         let key = self.key(&map, Reg::R2)?;
         let flags = self.number(Reg::R4)?;
         if map.holds_bytes() {
@@ -49,5 +52,24 @@ impl<H: Host> Run<'_, H> {
         }
         let socket = self.socket_in(Reg::R3)?;
         Ok(status(map.put_socket(&key, socket, flags, self.host.sockets())))
+    }
+
+    /// `bpf_map_delete_elem(map, key)`.
+    pub(super) fn map_delete(&mut self) -> Did<Value> {
+        let map = self.map_for(helper::MAP_DELETE_ELEM, Reg::R1)?;
+        let key = self.key(&map, Reg::R2)?;
+        Ok(status(map.remove(&key, self.host.sockets())))
+    }
+
+    /// `bpf_map_lookup_percpu_elem(map, key, cpu)`.
+    pub(super) fn map_lookup_percpu(&mut self) -> Did<Value> {
+        let number = self.map_number(Reg::R1)?;
+        let map = self.map_for(helper::MAP_LOOKUP_PERCPU_ELEM, Reg::R1)?;
+        let (key, cpu) = (self.key(&map, Reg::R2)?, self.number(Reg::R3)? as u32);
+        let found = if cpu < map.cpus() { map.find(&key, cpu, self.host.sockets()) } else { None };
+        Ok(match found {
+            Some(Found::Value(place)) => Value::start_of(Region::MapValue { map: number, place }),
+            _ => Value::NULL,
+        })
     }
 }
