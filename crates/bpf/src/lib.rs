@@ -3,7 +3,9 @@
 //! This crate holds the blueprints that the rest of sklookup passes around. [`Insn`] is one instruction as RFC 9669
 //! defines it; [`Builder`] writes them with labels instead of offsets; [`ProgramSpec`] and [`MapSpec`] describe what is
 //! to be loaded, the same bytes on every machine. [`decode`]
-//! reads instructions back from bytes, [`parse`](parse()) from text, and [`ProgramSpec::listing`] shows them. [`abi`] has the layout of the context that an sk_lookup program reads.
+//! reads instructions back from bytes, [`parse`](parse()) from text, and [`ProgramSpec::listing`] shows them.
+//! [`object`] reads programs and maps from what clang makes of C. [`abi`] has the layout of the context that an sk_lookup
+//! program reads.
 //!
 //! It is not a loader: it opens no file and makes no system call.
 //!
@@ -33,6 +35,7 @@ mod encode;
 mod helpers;
 mod insn;
 mod listing;
+pub mod object;
 mod spec;
 mod text;
 
@@ -42,5 +45,8 @@ pub use encode::{Slot, encode, slots};
 pub use helpers::{helper_name, helper_number};
 pub use insn::{AluOp, AtomicOp, Callee, Cond, Insn, MapRef, Order, Reg, Size, Source, Wide, Width};
 pub use listing::Listing;
-pub use spec::{Contents, MapFlags, MapKind, MapSpec, MapType, ProgramSpec, ProgramType, map_kind, map_kinds};
+pub use spec::{
+    Contents, FunctionInfo, LineInfo, MapBtf, MapFlags, MapKind, MapSpec, MapType, ProgramBtf, ProgramSpec,
+    ProgramType, map_kind, map_kinds,
+};
 pub use text::{ParseError, Parsed, parse};

@@ -1,5 +1,6 @@
 //! Programs and maps as data: what is to be loaded, the same on every machine.
 
+mod btf;
 mod map;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use crate::builder::Code;
 use crate::encode::encode;
 use crate::insn::Insn;
 use crate::text::{ParseError, Parsed, parse};
+pub use btf::{FunctionInfo, LineInfo, MapBtf, ProgramBtf};
 pub use map::{Contents, MapFlags, MapKind, MapSpec, MapType, map_kind, map_kinds};
 
 /// The type of a program, by the kernel's number.
@@ -53,6 +55,8 @@ pub struct ProgramSpec {
     pub maps: Vec<String>,
     /// Notes for the listing, by the slot they stand above.
     pub notes: BTreeMap<usize, String>,
+    /// What the kernel may be told besides.
+    pub btf: Option<ProgramBtf>,
 }
 
 impl ProgramSpec {
@@ -65,6 +69,7 @@ impl ProgramSpec {
             insns: code.insns,
             maps,
             notes: code.notes,
+            btf: None,
         }
     }
 

@@ -59,6 +59,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod collection;
 mod delivery;
 mod error;
 mod hook;
@@ -74,6 +75,7 @@ mod tables;
 pub mod trace;
 mod world;
 
+pub use collection::{Collection, CollectionError};
 pub use delivery::Delivery;
 pub use error::{Errno, Error, Result};
 pub use link::{Link, LinkInfo};

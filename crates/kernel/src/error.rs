@@ -131,6 +131,7 @@ fn in_words(call: &'static str) -> &'static str {
         "BPF_MAP_DELETE_ELEM" => "delete from map",
         "BPF_MAP_FREEZE" => "freeze map",
         "BPF_PROG_LOAD" => "load program",
+        "BPF_BTF_LOAD" => "load the types of",
         "BPF_PROG_TEST_RUN" => "test-run program",
         "BPF_PROG_BIND_MAP" => "bind map to program",
         "BPF_PROG_GET_FD_BY_ID" => "open program",

@@ -8,6 +8,7 @@ mod door;
 
 // BPF objects.
 pub mod bpffs;
+mod collection;
 mod error;
 mod link;
 mod map;
@@ -16,6 +17,7 @@ pub mod probe;
 mod program;
 mod sys;
 
+pub use collection::{Collection, CollectionError};
 pub use error::{Errno, Error, Result, errno_name};
 pub use link::{Link, LinkInfo};
 pub use map::{Map, MapInfo, Sockmap, possible_cpus};

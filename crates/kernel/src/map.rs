@@ -538,7 +538,12 @@ pub(crate) fn name_from(bytes: &[u8]) -> String {
 }
 
 fn create_empty(spec: &MapSpec, inner: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    let known_as = || format!("`{}`", spec.name);
+    let types = spec.btf.as_ref().map(|btf| sys::btf_load(&btf.types, &mut [])).transpose();
+    let types = types.map_err(|f| f.on(known_as()))?;
     let attr = attr::MapCreate {
+        btf_key_type_id: spec.btf.as_ref().map_or(0, |btf| btf.key),
+        btf_value_type_id: spec.btf.as_ref().map_or(0, |btf| btf.value),
         kind: spec.kind as u32,
         key_size: spec.key_size,
         value_size: spec.value_size,
@@ -547,7 +552,7 @@ fn create_empty(spec: &MapSpec, inner: Option<BorrowedFd<'_>>) -> Result<OwnedFd
         name: kernel_name(&spec.name),
         ..Default::default()
     };
-    sys::map_create(attr, inner).map_err(|f| f.on(format!("`{}`", spec.name)))
+    sys::map_create(attr, inner, types.as_ref().map(AsFd::as_fd)).map_err(|f| f.on(known_as()))
 }
 
 /// Whether the kernel has no batch operation for this map: EINVAL from those without any (before 5.6), else ENOTSUPP.

@@ -43,6 +43,7 @@ impl Program {
         let insns = with_fds(&spec.insns, maps).map_err(|log| refuse(Errno::INVAL, log))?;
         let license = CString::new(spec.license.as_str())
             .map_err(|_| refuse(Errno::INVAL, "the licence has a zero byte".to_owned()))?;
+        let told = Told::of(spec).map_err(|(failure, log)| refuse(failure.errno, log))?;
         let attempt = |log: &mut [u8]| {
             let attr = || attr::ProgLoad {
                 kind: spec.kind as u32,
@@ -51,12 +52,12 @@ impl Program {
                 ..Default::default()
             };
             for _ in 1..LOAD_ATTEMPTS {
-                match sys::prog_load(attr(), &insns, &license, log) {
+                match sys::prog_load(attr(), &insns, told.as_ref().map(Told::about), &license, log) {
                     Err(failure) if failure.errno == Errno::AGAIN => {}
                     answer => return answer,
                 }
             }
-            sys::prog_load(attr(), &insns, &license, log)
+            sys::prog_load(attr(), &insns, told.as_ref().map(Told::about), &license, log)
         };
         // Without a log first: writing one makes a load several times slower.
         let fd =
@@ -342,6 +343,38 @@ impl fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+/// What the kernel is told of a program besides its instructions.
+struct Told {
+    types: OwnedFd,
+    functions: Vec<[u32; 2]>,
+    lines: Vec<[u32; 4]>,
+}
+
+impl Told {
+    /// Makes the types of a program known. A kernel may refuse those of a language that it does not know; programs without
+    /// callbacks run without types, too, and then it is told nothing.
+    fn of(spec: &ProgramSpec) -> std::result::Result<Option<Told>, (Failure, String)> {
+        let Some(btf) = &spec.btf else { return Ok(None) };
+        let types = sys::btf_load(&btf.types, &mut [])
+            .or_else(|failure| explain(failure, |log| sys::btf_load(&btf.types, log)));
+        let is_callback = |insn: &Insn| matches!(insn, Insn::LoadWide { value: Wide::Function(_), .. });
+        let types = match types {
+            Ok(types) => types,
+            Err((failure, log)) if spec.insns.iter().any(is_callback) => {
+                return Err((failure, format!("the types of its functions, which callbacks need: {log}")));
+            }
+            Err(_) => return Ok(None),
+        };
+        let functions = btf.functions.iter().map(|function| [function.slot, function.kind]).collect();
+        let lines = btf.lines.iter().map(|line| [line.slot, line.file, line.text, line.position]).collect();
+        Ok(Some(Told { types, functions, lines }))
+    }
+
+    fn about(&self) -> sys::About<'_> {
+        sys::About { types: self.types.as_fd(), functions: &self.functions, lines: &self.lines }
+    }
+}
 
 /// The instructions as bytes, with the fds of `maps` in the place of their numbers.
 fn with_fds(insns: &[Insn], maps: &[BorrowedFd<'_>]) -> std::result::Result<Vec<u8>, String> {

@@ -67,6 +67,7 @@ commands! {
     ProgGetFdById = 13 "BPF_PROG_GET_FD_BY_ID",
     ObjInfo = 15 "BPF_OBJ_GET_INFO_BY_FD",
     ProgQuery = 16 "BPF_PROG_QUERY",
+    BtfLoad = 18 "BPF_BTF_LOAD",
     MapFreeze = 22 "BPF_MAP_FREEZE",
     MapLookupBatch = 24 "BPF_MAP_LOOKUP_BATCH",
     MapUpdateBatch = 26 "BPF_MAP_UPDATE_BATCH",
@@ -77,10 +78,15 @@ commands! {
     ProgBindMap = 35 "BPF_PROG_BIND_MAP",
 }
 
-/// Creates a map.
+/// Creates a map; `types` has the numbers of its key's and its value's type.
 #[doc(alias = "BPF_MAP_CREATE")]
-pub(crate) fn map_create(mut attr: attr::MapCreate, inner: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+pub(crate) fn map_create(
+    mut attr: attr::MapCreate,
+    inner: Option<BorrowedFd<'_>>,
+    types: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd> {
     attr.inner_map_fd = inner.map_or(0, |fd| fd.as_raw_fd());
+    attr.btf_fd = types.map_or(0, |fd| fd.as_raw_fd());
     // SAFETY: the block holds no address, and `BPF_MAP_CREATE` returns a new fd.
     unsafe { bpf_fd(Command::MapCreate, On::Nothing, &mut attr) }
 }
@@ -218,9 +224,34 @@ pub(crate) fn map_freeze(map: BorrowedFd<'_>) -> Result<()> {
     unsafe { bpf(Command::MapFreeze, On::Fd(map), &mut attr) }.map(drop)
 }
 
+/// What is said about a program's instructions besides what they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    pub(crate) types: BorrowedFd<'a>,
+    /// Slot and number of the type of each function.
+    pub(crate) functions: &'a [[u32; 2]],
+    /// Slot, file, text, and line and column of each line.
+    pub(crate) lines: &'a [[u32; 4]],
+}
+
 /// Loads a program of `insns`, 8 bytes a slot; the verifier writes into `log` where it isn't empty.
 #[doc(alias = "BPF_PROG_LOAD")]
-pub(crate) fn prog_load(mut attr: attr::ProgLoad, insns: &[u8], license: &CStr, log: &mut [u8]) -> Result<OwnedFd> {
+pub(crate) fn prog_load(
+    mut attr: attr::ProgLoad,
+    insns: &[u8],
+    about: Option<About<'_>>,
+    license: &CStr,
+    log: &mut [u8],
+) -> Result<OwnedFd> {
+    if let Some(about) = about {
+        attr.prog_btf_fd = about.types.as_raw_fd();
+        attr.func_info_rec_size = size_of::<[u32; 2]>() as u32;
+        attr.func_info = address(about.functions.as_bytes());
+        attr.func_info_cnt = u32::try_from(about.functions.len()).unwrap_or(u32::MAX);
+        attr.line_info_rec_size = size_of::<[u32; 4]>() as u32;
+        attr.line_info = address(about.lines.as_bytes());
+        attr.line_info_cnt = u32::try_from(about.lines.len()).unwrap_or(u32::MAX);
+    }
     attr.insn_cnt = u32::try_from(insns.len() / 8).unwrap_or(u32::MAX);
     attr.insns = address(insns);
     attr.license = address(license.to_bytes_with_nul());
@@ -229,9 +260,27 @@ pub(crate) fn prog_load(mut attr: attr::ProgLoad, insns: &[u8], license: &CStr, 
         attr.log_size = u32::try_from(log.len()).unwrap_or(u32::MAX);
         attr.log_buf = log.as_mut_ptr().expose_provenance() as u64;
     }
-    // SAFETY: the kernel reads `insn_cnt` slots, at most as many as there are, and a string that ends in zero, writes
-    // at most `log_size` bytes, and returns a new fd.
+    // SAFETY: the kernel reads `insn_cnt` slots, at most as many as there are, as many records of functions and lines as
+    // there are, each as long as is said, and a string that ends in zero, writes at most `log_size` bytes, and returns a
+    // new fd.
     unsafe { bpf_fd(Command::ProgLoad, On::Nothing, &mut attr) }
+}
+
+/// Makes types known to the kernel; it writes into `log` what it thinks of them where that isn't empty.
+#[doc(alias = "BPF_BTF_LOAD")]
+pub(crate) fn btf_load(types: &[u8], log: &mut [u8]) -> Result<OwnedFd> {
+    let mut attr = attr::BtfLoad {
+        btf: address(types),
+        btf_size: u32::try_from(types.len()).unwrap_or(u32::MAX),
+        ..Default::default()
+    };
+    if !log.is_empty() {
+        attr.btf_log_level = 1;
+        attr.btf_log_size = u32::try_from(log.len()).unwrap_or(u32::MAX);
+        attr.btf_log_buf = log.as_mut_ptr().expose_provenance() as u64;
+    }
+    // SAFETY: the kernel reads `btf_size` bytes, writes at most `btf_log_size`, and returns a new fd.
+    unsafe { bpf_fd(Command::BtfLoad, On::Nothing, &mut attr) }
 }
 
 /// Keeps an object alive under a path.

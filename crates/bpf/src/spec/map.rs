@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::BitOr;
 
+use super::btf::MapBtf;
+
 macro_rules! types {
     ($($number:literal $name:literal $($type:ident)?;)*) => {
         /// The type of a map, by the kernel's number: those that programs of the types here use.
@@ -189,6 +191,8 @@ pub struct MapSpec {
     pub contents: Contents,
     /// Frozen once filled: user space can never write it again (`BPF_MAP_FREEZE`).
     pub frozen: bool,
+    /// Types that the kernel has to know.
+    pub btf: Option<MapBtf>,
 }
 
 impl MapSpec {
@@ -204,6 +208,7 @@ impl MapSpec {
             inner: None,
             contents: Contents::Empty,
             frozen: false,
+            btf: None,
         }
     }
 

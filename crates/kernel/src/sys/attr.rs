@@ -34,8 +34,12 @@ pub(crate) struct MapCreate {
     pub(crate) inner_map_fd: i32,
     pub(crate) numa_node: u32,
     pub(crate) name: [u8; NAME_LEN],
+    pub(crate) ifindex: u32,
+    pub(crate) btf_fd: i32,
+    pub(crate) btf_key_type_id: u32,
+    pub(crate) btf_value_type_id: u32,
 }
-layout!(MapCreate, size 44, flags @ 16, inner_map_fd @ 20, name @ 28);
+layout!(MapCreate, size 60, flags @ 16, inner_map_fd @ 20, name @ 28, btf_fd @ 48, btf_value_type_id @ 56);
 
 /// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_UPDATE_ELEM`, `BPF_MAP_DELETE_ELEM`.
 #[derive(Debug, Default, IntoBytes, FromBytes, Immutable)]
@@ -90,8 +94,30 @@ pub(crate) struct ProgLoad {
     pub(crate) name: [u8; NAME_LEN],
     pub(crate) ifindex: u32,
     pub(crate) expected_attach_type: u32,
+    pub(crate) prog_btf_fd: i32,
+    pub(crate) func_info_rec_size: u32,
+    pub(crate) func_info: u64,
+    pub(crate) func_info_cnt: u32,
+    pub(crate) line_info_rec_size: u32,
+    pub(crate) line_info: u64,
+    pub(crate) line_info_cnt: u32,
+    pub(crate) attach_btf_id: u32,
 }
-layout!(ProgLoad, size 72, license @ 16, log_buf @ 32, name @ 48, expected_attach_type @ 68);
+layout!(ProgLoad, size 112, license @ 16, log_buf @ 32, name @ 48, expected_attach_type @ 68, func_info @ 80,
+    line_info @ 96, line_info_cnt @ 104);
+
+/// `BPF_BTF_LOAD`.
+#[derive(Debug, Default, IntoBytes, FromBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct BtfLoad {
+    pub(crate) btf: u64,
+    pub(crate) btf_log_buf: u64,
+    pub(crate) btf_size: u32,
+    pub(crate) btf_log_size: u32,
+    pub(crate) btf_log_level: u32,
+    pub(crate) zero: u32,
+}
+layout!(BtfLoad, size 32, btf_size @ 16, btf_log_level @ 24);
 
 /// `BPF_OBJ_PIN`, `BPF_OBJ_GET`.
 #[derive(Debug, Default, IntoBytes, FromBytes, Immutable)]

@@ -1,5 +1,8 @@
 //! Maps, programs, links and pins on a real kernel.
 
+#[path = "../../../bpf/tests/built/mod.rs"]
+mod built;
+mod collections;
 mod links;
 mod maps;
 mod pins;
@@ -9,7 +12,7 @@ mod samples;
 
 fn main() {
     sklookup_testbed::main(
-        [maps::trials(), programs::trials(), links::trials(), pins::trials(), probes::trials()]
+        [maps::trials(), programs::trials(), collections::trials(), links::trials(), pins::trials(), probes::trials()]
             .into_iter()
             .flatten()
             .collect(),

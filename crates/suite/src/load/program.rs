@@ -48,6 +48,7 @@ fn spec(name: &str, text: &str, kind: ProgramType, license: &str, line: u32) -> 
         insns: parsed.insns,
         maps: parsed.maps,
         notes: Default::default(),
+        btf: None,
     })
 }
 

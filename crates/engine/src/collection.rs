@@ -1,0 +1,106 @@
+//! A whole object in the engine: its maps, filled as it declares them, and its programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sklookup_bpf::object::Object;
+use sklookup_bpf::{Contents, ProgramSpec};
+
+use crate::error::{Error, Result};
+use crate::machine::Machine;
+use crate::map::{Map, update};
+use crate::program::{LoadError, Program};
+
+/// The maps and programs of an object, by name.
+#[derive(Clone, Debug)]
+pub struct Collection {
+    maps: BTreeMap<String, Map>,
+    programs: BTreeMap<String, Program>,
+}
+
+/// Why an object was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CollectionError {
+    /// A map could not be created or filled.
+    Map(Error),
+    /// A program was refused.
+    Program(LoadError),
+}
+
+impl Collection {
+    /// Creates all maps of an object, fills them, and loads all its programs.
+    ///
+    /// # Errors
+    /// As [`Map::create`], [`Map::update_map`], [`Map::update_program`] and [`Program::load`].
+    pub fn load(machine: &Machine, object: &Object) -> std::result::Result<Collection, CollectionError> {
+        let mut collection = Collection { maps: BTreeMap::new(), programs: BTreeMap::new() };
+        for map in &object.maps {
+            collection.maps.insert(map.name.clone(), Map::create(machine, map)?);
+        }
+        for map in object.maps.iter().filter(|map| map.kind.holds_maps()) {
+            collection.fill(&map.name, &map.contents)?;
+        }
+        for program in &object.programs {
+            let loaded = Program::load(machine, program, &collection.maps_of(program))?;
+            collection.programs.insert(program.name.clone(), loaded);
+        }
+        for map in object.maps.iter().filter(|map| !map.kind.holds_maps()) {
+            collection.fill(&map.name, &map.contents)?;
+        }
+        Ok(collection)
+    }
+
+    /// The map of this name.
+    pub fn map(&self, name: &str) -> Option<&Map> {
+        self.maps.get(name)
+    }
+
+    /// The program of this name.
+    pub fn program(&self, name: &str) -> Option<&Program> {
+        self.programs.get(name)
+    }
+
+    /// The maps of a program, as [`Program::load`] takes them.
+    fn maps_of(&self, program: &ProgramSpec) -> Vec<&Map> {
+        program.maps.iter().filter_map(|name| self.maps.get(name)).collect()
+    }
+
+    /// Puts in the programs or maps that a map is declared with.
+    fn fill(&self, map: &str, contents: &Contents) -> Result<()> {
+        let Contents::Slots(slots) = contents else { return Ok(()) };
+        let map = &self.maps[map];
+        for (&slot, name) in slots {
+            match self.maps.get(name).filter(|_| map.info().kind.holds_maps()) {
+                Some(inner) => map.update_map(&slot.to_ne_bytes(), inner, update::ANY)?,
+                None => {
+                    let program = self.programs.get(name).expect("an object has all that its maps are declared with");
+                    map.update_program(slot, program, update::ANY)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for CollectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CollectionError::Map(error) => error.fmt(f),
+            CollectionError::Program(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CollectionError {}
+
+impl From<Error> for CollectionError {
+    fn from(error: Error) -> CollectionError {
+        CollectionError::Map(error)
+    }
+}
+
+impl From<LoadError> for CollectionError {
+    fn from(error: LoadError) -> CollectionError {
+        CollectionError::Program(error)
+    }
+}

@@ -1,0 +1,102 @@
+//! A whole object in the kernel: its maps, filled as it declares them, and its programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use sklookup_bpf::object::Object;
+use sklookup_bpf::{Contents, ProgramSpec};
+
+use crate::error::{Error, Result};
+use crate::map::Map;
+use crate::program::{LoadError, Program};
+
+/// The maps and programs of an object, by name. Nothing of it is pinned: it lives as long as this, and what is attached.
+#[derive(Debug)]
+pub struct Collection {
+    maps: BTreeMap<String, Map>,
+    programs: BTreeMap<String, Program>,
+}
+
+/// Why an object was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CollectionError {
+    /// A map could not be created or filled.
+    Map(Error),
+    /// A program was refused.
+    Program(LoadError),
+}
+
+impl Collection {
+    /// Creates all maps of an object, fills them, and loads all its programs.
+    ///
+    /// # Errors
+    /// As [`Map::create`], [`Map::update`] and [`Program::load`].
+    pub fn load(object: &Object) -> std::result::Result<Collection, CollectionError> {
+        let mut collection = Collection { maps: BTreeMap::new(), programs: BTreeMap::new() };
+        for map in &object.maps {
+            collection.maps.insert(map.name.clone(), Map::create(map)?);
+        }
+        for map in object.maps.iter().filter(|map| map.kind.holds_maps()) {
+            collection.fill(&map.name, &map.contents)?;
+        }
+        for program in &object.programs {
+            let loaded = Program::load(program, &collection.maps_of(program))?;
+            collection.programs.insert(program.name.clone(), loaded);
+        }
+        for map in object.maps.iter().filter(|map| !map.kind.holds_maps()) {
+            collection.fill(&map.name, &map.contents)?;
+        }
+        Ok(collection)
+    }
+
+    /// The map of this name.
+    pub fn map(&self, name: &str) -> Option<&Map> {
+        self.maps.get(name)
+    }
+
+    /// The program of this name.
+    pub fn program(&self, name: &str) -> Option<&Program> {
+        self.programs.get(name)
+    }
+
+    /// The maps of a program, as [`Program::load`] takes them.
+    fn maps_of(&self, program: &ProgramSpec) -> Vec<BorrowedFd<'_>> {
+        program.maps.iter().filter_map(|name| self.maps.get(name)).map(AsFd::as_fd).collect()
+    }
+
+    /// Puts in the programs or maps that a map is declared with.
+    fn fill(&self, map: &str, contents: &Contents) -> Result<()> {
+        let Contents::Slots(slots) = contents else { return Ok(()) };
+        for (slot, name) in slots {
+            let program = self.programs.get(name).map(AsFd::as_fd);
+            let fd = self.maps.get(name).map(AsFd::as_fd).filter(|_| program.is_none()).or(program);
+            let fd = fd.expect("an object has all that its maps are declared with");
+            self.maps[map].update(&slot.to_ne_bytes(), &fd.as_raw_fd().to_ne_bytes(), 0)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for CollectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CollectionError::Map(error) => error.fmt(f),
+            CollectionError::Program(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CollectionError {}
+
+impl From<Error> for CollectionError {
+    fn from(error: Error) -> CollectionError {
+        CollectionError::Map(error)
+    }
+}
+
+impl From<LoadError> for CollectionError {
+    fn from(error: LoadError) -> CollectionError {
+        CollectionError::Program(error)
+    }
+}
