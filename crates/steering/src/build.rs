@@ -33,15 +33,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) labels: &'a BTreeSet<Label>,
     /// Sockets that are in their label before anybody sees it.
     pub(crate) placements: &'a [Placement],
-    /// Labels that the base has let go though somebody registered a socket meanwhile.
-    pub(crate) rescued: Option<&'a Rescued>,
-}
-
-/// Labels to be carried from a generation that is no longer the base, and is kept by its lock.
-#[derive(Debug)]
-pub(crate) struct Rescued {
-    pub(crate) dir: Locked,
-    pub(crate) labels: BTreeSet<Label>,
 }
 
 /// A generation that nothing runs yet. Dropped, it leaves nothing behind.
@@ -242,9 +233,7 @@ fn label_map_of(base: Option<&Generation>, plan: &Plan<'_>, label: &Label) -> Re
 impl Plan<'_> {
     /// The generation whose map of a label is carried by reference; `None` for a label that is new.
     fn carried_from<'a>(&'a self, base: Option<&'a Generation>, label: &Label) -> Option<&'a Path> {
-        let of_base = base.filter(|base| base.record.labels.contains(label)).map(|base| base.live.dir.as_path());
-        let rescued = self.rescued.filter(|rescued| rescued.labels.contains(label));
-        of_base.or_else(|| rescued.map(|rescued| rescued.dir.path.as_path()))
+        base.filter(|base| base.record.labels.contains(label)).map(|base| base.live.dir.as_path())
     }
 }
 

@@ -9,9 +9,9 @@ use sklookup_compiler::{Compiled, Options, compile};
 use sklookup_kernel::{Errno, Link, Sockmap, bpffs, interface, possible_cpus};
 use sklookup_policy::{Interface, Label, Owner, Policy};
 
-use crate::build::{Building, Plan, Rescued, Stop, build};
+use crate::build::{Building, Plan, Stop, build};
 use crate::error::Error;
-use crate::lock;
+use crate::leaving::{self, Leaving};
 use crate::registration::{Placement, occupied};
 use crate::state::{Generation, State, names};
 use crate::step::Step;
@@ -97,7 +97,7 @@ impl State {
             made: false,
             held: Vec::new(),
         };
-        let result = writer.write(placements, edit);
+        let result = writer.until_done(placements, edit);
         if result.is_err() && writer.made {
             // The empty policy was attached for this command alone.
             let _ = self.unload_if_idle();
@@ -163,7 +163,6 @@ impl State {
             compiled: &compiled.compiled,
             labels: &BTreeSet::new(),
             placements: &[],
-            rescued: None,
         };
         let mut building = build(self, None, &plan)?;
         let Some(_locked) = self.lock()? else { return Err(Stop::Redo) };
@@ -246,35 +245,12 @@ struct Writer<'a> {
     held: Vec<Building>,
 }
 
-/// What became of an attempt.
-struct Attempt {
-    committed: Committed,
-    /// Labels that were let go as empty, and were not when the commit was made.
-    rescued: Option<Rescued>,
-}
-
 impl Writer<'_> {
-    fn write(&mut self, placements: &[Placement], edit: &mut EditFn<'_>) -> Result<Committed, Error> {
-        let Attempt { committed, mut rescued } = self.until_done(placements, edit, None)?;
-        while let Some(labels) = rescued {
-            // Somebody registered a socket under a label between our look at it and the commit. It was told that this
-            // is done, so it has to be: its map is still in the generation before.
-            let keep = &mut |current: &Current<'_>| Ok(current.policy.clone());
-            rescued = self.until_done(&[], keep, Some(&labels)).map_err(Error::begun)?.rescued;
-        }
-        Ok(committed)
-    }
-
     /// Starts over for as long as others are faster.
-    fn until_done(
-        &mut self,
-        placements: &[Placement],
-        edit: &mut EditFn<'_>,
-        rescued: Option<&Rescued>,
-    ) -> Result<Attempt, Error> {
+    fn until_done(&mut self, placements: &[Placement], edit: &mut EditFn<'_>) -> Result<Committed, Error> {
         loop {
-            match self.attempt(placements, edit, rescued) {
-                Ok(attempt) => return Ok(attempt),
+            match self.attempt(placements, edit) {
+                Ok(committed) => return Ok(committed),
                 Err(Stop::Failed(error)) => return Err(error),
                 Err(Stop::Missing { generation, what })
                     if self.state.live()?.is_some_and(|live| live.id == generation) =>
@@ -290,12 +266,7 @@ impl Writer<'_> {
         }
     }
 
-    fn attempt(
-        &mut self,
-        placements: &[Placement],
-        edit: &mut EditFn<'_>,
-        rescued: Option<&Rescued>,
-    ) -> Result<Attempt, Stop> {
+    fn attempt(&mut self, placements: &[Placement], edit: &mut EditFn<'_>) -> Result<Committed, Stop> {
         let state = self.state;
         let base = state.generation()?;
         state.undisturbed()?;
@@ -319,14 +290,12 @@ impl Writer<'_> {
 
         let mut labels: BTreeSet<Label> = policy.labels().iter().cloned().collect();
         labels.extend(placements.iter().map(|placement| placement.label.clone()));
-        labels.extend(rescued.into_iter().flat_map(|rescued| rescued.labels.iter().cloned()));
         let mut dropped = Vec::new();
         for label in &base.record.labels {
             if labels.contains(label) {
                 continue;
             }
-            // A rescue lets nothing go: its base is our own generation, whose lock we hold and would wait for.
-            if rescued.is_some() || occupied(&carried(&base, label)?)? {
+            if occupied(&carried(&base, label)?)? {
                 labels.insert(label.clone());
             } else {
                 dropped.push(label);
@@ -338,18 +307,17 @@ impl Writer<'_> {
             Occasion::Withdrawal => labels == base.record.labels,
             Occasion::Upgrade => false,
         };
+        // Where labels are leaving, a registration is not done before a commit.
+        let same_labels = same_labels && (placements.is_empty() || !leaving::is_announced(&base.live.dir)?);
         let same = same_labels && same_policy(&base.record.policy, &policy) && interfaces == base.record.interfaces;
         if same {
             for placement in placements {
                 placement.put(&carried(&base, &placement.label)?)?;
             }
-            // A registration is in all generations at once; only a label that went meanwhile loses it.
-            let still = state.live()?.is_some_and(|live| live.id == base.live.id);
-            return if still || placements.is_empty() {
-                Ok(Attempt { committed: Committed::Unchanged { id: base.live.id }, rescued: None })
-            } else {
-                Err(Stop::Redo)
-            };
+            // A registration is in all generations at once; only a label that goes meanwhile loses it.
+            let stays = placements.is_empty()
+                || !leaving::is_announced(&base.live.dir)? && state.live()?.is_some_and(|live| live.id == base.live.id);
+            return if stays { Ok(Committed::Unchanged { id: base.live.id }) } else { Err(Stop::Redo) };
         }
         state.at(Step::Compiling(policy.len()));
         let done = self.compiler.compile(policy, interfaces)?;
@@ -359,28 +327,28 @@ impl Writer<'_> {
             compiled: &done.compiled,
             labels: &labels,
             placements,
-            rescued,
         };
         state.at(Step::Loading(done.policy.len()));
         let mut building = build(state, Some(&base), &plan)?;
-        // Kept from sweepers until we know that nobody registered under what it alone still has.
-        let kept = if dropped.is_empty() { None } else { Some(lock::keep(&base.live.dir)?.ok_or(Stop::Redo)?) };
         for placement in placements.iter().filter(|placement| base.record.labels.contains(&placement.label)) {
             placement.put(&carried(&base, &placement.label)?)?;
         }
+        let _leaving = if dropped.is_empty() {
+            None
+        } else {
+            let leaving = Leaving::announce(&base.live.dir)?.ok_or(Stop::Redo)?;
+            for label in dropped {
+                if occupied(&carried(&base, label)?)? {
+                    return Err(Stop::Redo);
+                }
+            }
+            Some(leaving)
+        };
         state.switch(&base, &mut building)?;
         state.remember(building.id, base.live.id);
         let committed = Committed::Generation { id: building.id, parent: base.live.id };
         self.held.push(building);
-        let mut late = BTreeSet::new();
-        for label in dropped {
-            // What can't be looked at is carried over too: the next commit lets it go if it is empty.
-            if carried(&base, label).and_then(|map| Ok(occupied(&map)?)).unwrap_or(true) {
-                late.insert(label.clone());
-            }
-        }
-        let rescued = kept.filter(|_| !late.is_empty()).map(|dir| Rescued { dir, labels: late });
-        Ok(Attempt { committed, rescued })
+        Ok(committed)
     }
 }
 

@@ -192,6 +192,11 @@ impl Error {
         Error::Begun(Box::new(self))
     }
 
+    /// Whether somebody else's rights would have been needed.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Error::Kernel(error) if matches!(error.errno(), Errno::PERM | Errno::ACCESS))
+    }
+
     /// Whether something that was looked for in a directory was not there.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Error::Kernel(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR))

@@ -15,6 +15,7 @@ mod counters;
 mod error;
 pub mod find;
 pub mod history;
+mod leaving;
 mod lock;
 mod login;
 mod machine;

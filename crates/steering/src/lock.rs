@@ -1,7 +1,7 @@
 //! Locks on directories: the kernel drops them when their holder dies.
 //!
-//! Who changes or removes what is in a directory has its lock alone. Who only needs a generation to stay shares it: the
-//! one that made it, until it has swept, and the one that replaces it. Neither has to wait for the other.
+//! Who changes or removes what is in a directory has its lock alone. Who only needs it to stay shares it: the one that made a
+//! generation, until it has swept, and each that lets labels of it go. None of them has to wait for another.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -94,11 +94,6 @@ fn make(path: &Path, take: Take) -> Result<Option<Locked>, Error> {
     }
 }
 
-/// Keeps a directory from being removed; `None` if it is gone.
-pub(crate) fn keep(path: &Path) -> Result<Option<Locked>, Error> {
-    wait_for(path, bpffs::try_share)
-}
-
 /// Whether somebody has a directory alone. What can't be looked at may be locked; what is not there is not.
 pub(crate) fn is_held(path: &Path) -> bool {
     match bpffs::open_dir(path).and_then(|fd| bpffs::is_locked(fd.as_fd())) {
@@ -108,26 +103,21 @@ pub(crate) fn is_held(path: &Path) -> bool {
 }
 
 impl State {
-    /// Locks the state directory; `None` if it is gone.
+    /// Locks the state directory, waiting for whoever has it; `None` if it is gone.
     pub(crate) fn lock(&self) -> Result<Option<Locked>, Error> {
-        wait_for(&self.dir, bpffs::try_lock)
-    }
-}
-
-/// Locks a directory, waiting for whoever has it; `None` if it is gone.
-fn wait_for(path: &Path, take: Take) -> Result<Option<Locked>, Error> {
-    let mut deadline = Deadline::after(PATIENCE);
-    loop {
-        match attempt_to(take, path)? {
-            Attempt::Got(locked) => return Ok(Some(locked)),
-            Attempt::Gone => return Ok(None),
-            Attempt::Busy(fd) => {
-                if deadline.passed() {
-                    return Err(Error::Locked {
-                        path: path.to_owned(),
-                        seconds: deadline.seconds(),
-                        holder: bpffs::lock_holder(fd.as_fd()).unwrap_or_default(),
-                    });
+        let mut deadline = Deadline::after(PATIENCE);
+        loop {
+            match attempt(&self.dir)? {
+                Attempt::Got(locked) => return Ok(Some(locked)),
+                Attempt::Gone => return Ok(None),
+                Attempt::Busy(fd) => {
+                    if deadline.passed() {
+                        return Err(Error::Locked {
+                            path: self.dir.clone(),
+                            seconds: deadline.seconds(),
+                            holder: bpffs::lock_holder(fd.as_fd()).unwrap_or_default(),
+                        });
+                    }
                 }
             }
         }

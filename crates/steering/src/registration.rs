@@ -13,7 +13,9 @@ use sklookup_policy::{Label, Protocol};
 
 use crate::commit::Current;
 use crate::error::Error;
-use crate::state::{Live, State, check_layout};
+use crate::leaving;
+use crate::state::{Live, PATIENCE, State, check_layout};
+use crate::wait::Deadline;
 
 /// A socket that can be selected.
 #[derive(Debug)]
@@ -78,6 +80,11 @@ impl Placement {
     fn is_partly_in(&self, map: &Sockmap) -> bool {
         let own = |slot: &Registered| self.members.iter().any(|member| member.cookie == slot.cookie);
         registered(map).is_ok_and(|slots| slots.iter().any(own))
+    }
+
+    /// Why it failed, and whether something of it is in effect all the same.
+    fn failed_in(&self, map: &Sockmap, error: Error) -> Error {
+        if self.is_partly_in(map) { error.begun() } else { error }
     }
 
     /// Puts the sockets in, in place of those of the same protocol and family. Each slot changes at once, the first
@@ -146,24 +153,35 @@ impl State {
     pub fn register(&self, placement: Placement) -> Result<(), Error> {
         // What lies in which slot is a matter of the layout.
         self.read(|live| check_layout(&live.dir))?;
-        let open = || self.read(|live| live.label(&placement.label)).map(Option::flatten);
-        while let Some(map) = open()? {
+        let mut deadline = Deadline::after(PATIENCE);
+        loop {
+            let Some(map) = self.read(|live| live.label(&placement.label))?.flatten() else {
+                return self.register_by_commit(&placement);
+            };
             // Two at once could leave some sockets of each: whoever finds the other's in between puts its own again.
             for _ in 0..ROUNDS {
-                placement
-                    .put(&map)
-                    .map_err(|error| if placement.is_partly_in(&map) { error.begun() } else { error })?;
+                placement.put(&map).map_err(|error| placement.failed_in(&map, error))?;
                 if placement.is_in(&map).map_err(Error::begun)? {
                     break;
                 }
             }
-            // Removed and made again meanwhile, the label is another map.
-            if open().map_err(Error::begun)?.is_some_and(|now| now.id() == map.id()) {
-                return Ok(());
+            let look = |live: Live| Ok((live.label(&placement.label)?, leaving::is_announced(&live.dir)?));
+            match self.read(look).map_err(Error::begun)? {
+                Some((Some(now), false)) if now.id() == map.id() => return Ok(()),
+                Some((Some(now), true)) if now.id() == map.id() => match self.register_by_commit(&placement) {
+                    // Who may not commit has to wait for who does.
+                    Err(error) if error.is_denied() && !deadline.passed() => {}
+                    result => return result.map_err(|error| placement.failed_in(&map, error)),
+                },
+                // Removed, and perhaps made again: the label is another map.
+                _ => {}
             }
         }
+    }
+
+    fn register_by_commit(&self, placement: &Placement) -> Result<(), Error> {
         let keep = &mut |current: &Current<'_>| Ok(current.policy.clone());
-        self.commit(&[placement], keep).map(|_| ())
+        self.commit(std::slice::from_ref(placement), keep).map(|_| ())
     }
 
     /// What is registered under a label; `None` where there is no such label.

@@ -5,7 +5,7 @@
 //!   link                       the pinned link: the one thing that takes effect
 //!   current -> gen-<id>        a hint for who may not open the link; no writer trusts it
 //!   gen-<id>/                  <id> is the id of its program
-//!     program policy hits faults [base] labels/<label>
+//!     program policy hits faults [base] labels/<label> [leaving/]
 //!   run-<pid>-<start>-<pidns>/ locked by a `run` while it lives
 //! ```
 //!
@@ -45,6 +45,7 @@ pub(crate) mod names {
     pub(crate) const FAULTS: &str = "faults";
     pub(crate) const BASE: &str = "base";
     pub(crate) const LABELS: &str = "labels";
+    pub(crate) const LEAVING: &str = "leaving";
     pub(crate) const GENERATION: &str = "gen-";
     pub(crate) const RUN: &str = "run-";
 }

@@ -11,6 +11,7 @@ use sklookup_kernel::{Errno, Link, effective_uid};
 use std::os::fd::AsFd;
 
 use crate::error::Error;
+use crate::leaving::{self, Leaving};
 use crate::lock::{self, Attempt};
 use crate::registration::occupied;
 use crate::state::{State, generation_id, names};
@@ -39,10 +40,11 @@ impl State {
                 remove_presence(&self.dir.join(&name))?;
             }
             let Some(id) = generation_id(&name) else { continue };
+            let path = self.dir.join(&name);
             if self.needed(id)? {
+                let _ = leaving::forget(&path);
                 continue;
             }
-            let path = self.dir.join(&name);
             let Attempt::Got(_locked) = lock::attempt(&path)? else { continue };
             // Its owner may have made it live before we had the lock.
             if !self.needed(id)? {
@@ -83,7 +85,7 @@ impl State {
     /// # Errors
     /// A call that failed, or [`Error::Locked`].
     pub fn unload(&self) -> Result<bool, Error> {
-        self.unload_if(|_| Ok(true))
+        self.unload_if(|_| Ok(Some(None)))
     }
 
     /// Takes steering away if there is nothing left to steer: no binding, no living socket.
@@ -98,18 +100,20 @@ impl State {
         }
         self.unload_if(|state| {
             if state.live()?.is_none_or(|live| live.id != generation.live.id) {
-                return Ok(false); // somebody has use for it
+                return Ok(None); // somebody has use for it
             }
+            let leaving = Leaving::announce(&generation.live.dir)?;
             for label in &generation.record.labels {
                 if generation.live.label(label)?.map_or(Ok(false), |map| occupied(&map))? {
-                    return Ok(false);
+                    return Ok(None);
                 }
             }
-            Ok(true)
+            Ok(Some(leaving))
         })
     }
 
-    fn unload_if(&self, wanted: impl FnOnce(&State) -> Result<bool, Error>) -> Result<bool, Error> {
+    /// `wanted` is asked under the lock; what it answers lives until the link is dead.
+    fn unload_if(&self, wanted: impl FnOnce(&State) -> Result<Option<Option<Leaving>>, Error>) -> Result<bool, Error> {
         if bpffs::status(&self.dir).is_err() {
             // Perhaps the last thing that an unload did not come to.
             if matches!(trust::directory(&self.root), Ok(true)) {
@@ -119,9 +123,7 @@ impl State {
         }
         self.make()?; // refuses what is not ours
         let Some(_locked) = self.lock()? else { return Ok(false) };
-        if !wanted(self)? {
-            return Ok(false);
-        }
+        let Some(_leaving) = wanted(self)? else { return Ok(false) };
         // Litter of a writer that died; and a file system that takes no changes says so before anything is taken away.
         gone(bpffs::unlink(&self.dir.join(names::NEXT)))?;
         let live = match Link::open(&self.dir.join(names::LINK)) {
@@ -213,6 +215,7 @@ pub(crate) fn remove_generation(dir: &Path) {
         let _ = bpffs::unlink(&labels.join(name));
     }
     let _ = bpffs::rmdir(&labels);
+    let _ = bpffs::rmdir(&dir.join(names::LEAVING));
     for name in [names::PROGRAM, names::POLICY, names::HITS, names::FAULTS, names::BASE] {
         let _ = bpffs::unlink(&dir.join(name));
     }

@@ -21,6 +21,8 @@ pub enum Fault {
     FailWith(u32, &'static str),
     /// It stops before the call, until it gets SIGCONT.
     Stop(u32),
+    /// It stops before this call, and goes on to be killed once the first call of this name is made.
+    StopAndKillAfter(u32, &'static str),
 }
 
 impl Fault {
@@ -39,6 +41,7 @@ impl fmt::Display for Fault {
             Fault::Fail(number) => write!(f, "fail:{number}"),
             Fault::FailWith(number, errno) => write!(f, "fail:{number}:{errno}"),
             Fault::Stop(number) => write!(f, "stop:{number}"),
+            Fault::StopAndKillAfter(number, call) => write!(f, "stop:{number},kill-after:{call}"),
         }
     }
 }

@@ -6,9 +6,10 @@
 //! reading ended and was not overwritten for certain before it began.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// When something began and ended.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,7 @@ pub struct History<K> {
     writes: Mutex<HashMap<K, Vec<Write>>>,
 }
 
-impl<K: Clone + Eq + Hash> History<K> {
+impl<K: Clone + Debug + Eq + Hash> History<K> {
     /// All registers are false.
     pub fn new() -> History<K> {
         History { began: Instant::now(), writes: Mutex::default() }
@@ -86,6 +87,27 @@ impl<K: Clone + Eq + Hash> History<K> {
         values.sort_unstable();
         values.dedup();
         values
+    }
+
+    /// What was written in the second before, to be read by who looks for a reason: milliseconds from the beginning of `seen`.
+    pub fn around(&self, seen: Span) -> String {
+        let all = self.writes.lock().unwrap();
+        let mut near: Vec<(&K, &Write)> = all
+            .iter()
+            .flat_map(|(key, writes)| writes.iter().map(move |write| (key, write)))
+            .filter(|(_, write)| write.span.start < seen.end && write.span.end + Duration::from_secs(1) > seen.start)
+            .collect();
+        near.sort_by_key(|(_, write)| write.span.start);
+        let since = |then: Instant| {
+            then.checked_duration_since(seen.start)
+                .map_or_else(|| -(seen.start - then).as_secs_f64(), |later| later.as_secs_f64())
+                * 1e3
+        };
+        near.iter()
+            .map(|(key, Write { value, span, outcome })| {
+                format!("{:9.1} to {:7.1}: {key:?} {value} {outcome:?}\n", since(span.start), since(span.end))
+            })
+            .collect()
     }
 
     /// How many writes there were.

@@ -3,6 +3,7 @@
 #[path = "../command/mod.rs"]
 mod command;
 mod door;
+mod leaving;
 mod run;
 #[path = "../run/server.rs"]
 mod server;
@@ -22,6 +23,9 @@ fn main() {
         server::serve(name, commands);
     }
     sklookup_testbed::main_of_waiting(
-        [door::trials(), sweep::trials(), stop::trials(), run::trials()].into_iter().flatten().collect(),
+        [door::trials(), sweep::trials(), stop::trials(), leaving::trials(), run::trials()]
+            .into_iter()
+            .flatten()
+            .collect(),
     )
 }

@@ -318,6 +318,7 @@ impl<'a> World<'a> {
         let found = root.iter().filter_map(|name| name.strip_prefix(state.to_str().unwrap())?.strip_prefix('/'));
         let found: Vec<&str> = found.filter(|name| !name.contains('/')).collect();
         assert_eq!(found, expected, "{doing}: names in the state directory");
+        assert!(!root.iter().any(|name| name.ends_with("/leaving")), "{doing}: labels are leaving: {root:?}");
         let current = std::fs::read_link(self.state.dir().join("current")).unwrap();
         assert_eq!(current.to_str(), Some(&format!("gen-{live}")[..]), "{doing}: what `current` points at");
         assert_eq!(attached(self.sandbox), [live], "{doing}: programs attached");

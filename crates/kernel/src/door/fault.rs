@@ -9,6 +9,8 @@
 //! | `fail:N`, `fail:N:EPERM` | it is not made, and answers this errno, or one that such a call gives when memory, space or fds are short |
 //! | `stop:N` | the process stops before it, until it gets SIGCONT |
 //!
+//! In place of N the name of a call stands for the first call of that name. Several switches have commas between them.
+//!
 //! `SKLOOKUP_FAULT_TRACE` names a file, to which each call appends a line of five columns between tabs: number, pid, call,
 //! what it was made on, what came of it. The last is `ok`, an errno, `made map 812` for a new object, or what the switch
 //! did: `killed`, `failed ENOMEM`. The line of a call that is killed after it is the usual one.
@@ -24,8 +26,8 @@ use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::io::Errno;
 
@@ -53,22 +55,33 @@ enum Fault {
     Stop,
 }
 
+/// Which call it happens at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum At {
+    /// The n-th of all.
+    Number(u32),
+    /// The first of this name.
+    First(String),
+}
+
 /// Both variables, read once.
 struct Watch {
-    fault: Option<(u32, Fault)>,
+    faults: Vec<(At, Fault)>,
+    /// The calls that a switch names and that were made.
+    named: Mutex<Vec<&'static str>>,
     trace: Option<OsString>,
 }
 
 pub(super) fn through<T>(call: &'static str, on: On<'_>, make: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let watch = Watch::get();
-    if watch.fault.is_none() && watch.trace.is_none() {
+    if watch.faults.is_empty() && watch.trace.is_none() {
         return make();
     }
     let number = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
     // Described before the call, which may take it away.
     let on = on.to_string();
     let record = |outcome: fmt::Arguments<'_>| watch.record(number, call, &on, outcome);
-    let fault = watch.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);
+    let fault = watch.fault_at(number, call);
     match fault {
         Some(Fault::KillBefore) => {
             record(format_args!("killed"));
@@ -105,14 +118,32 @@ impl Watch {
     fn get() -> &'static Watch {
         static WATCH: OnceLock<Watch> = OnceLock::new();
         WATCH.get_or_init(|| Watch {
-            fault: std::env::var(SWITCH).ok().map(|text| {
-                // Whoever tests would otherwise test nothing, and believe that all is well.
-                parse(&text).unwrap_or_else(|| {
-                    panic!("{SWITCH}={text}: write kill-before:N, kill-after:N, fail:N[:ERRNO] or stop:N")
-                })
-            }),
+            faults: std::env::var(SWITCH).map_or_else(
+                |_| Vec::new(),
+                |text| {
+                    // Whoever tests would otherwise test nothing, and believe that all is well.
+                    text.split(',').map(parse).collect::<Option<_>>().unwrap_or_else(|| {
+                        panic!("{SWITCH}={text}: write kill-before:N, kill-after:N, fail:N[:ERRNO] or stop:N")
+                    })
+                },
+            ),
+            named: Mutex::default(),
             trace: std::env::var_os(TRACE),
         })
+    }
+
+    fn fault_at(&self, number: u32, call: &'static str) -> Option<Fault> {
+        let first = {
+            let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = !named.contains(&call) && self.faults.iter().any(|(at, _)| *at == At::First(call.to_owned()));
+            named.extend(first.then_some(call));
+            first
+        };
+        let meant = |at: &At| match at {
+            At::Number(meant) => *meant == number,
+            At::First(name) => first && name == call,
+        };
+        self.faults.iter().find(|(at, _)| meant(at)).map(|(_, fault)| *fault)
     }
 
     fn record(&self, number: u32, call: &str, on: &str, outcome: fmt::Arguments<'_>) {
@@ -129,11 +160,11 @@ impl Watch {
     }
 }
 
-/// Reads the switch: what, at which call.
-fn parse(text: &str) -> Option<(u32, Fault)> {
+/// Reads a switch: what, at which call.
+fn parse(text: &str) -> Option<(At, Fault)> {
     let (what, rest) = text.split_once(':')?;
-    let (number, errno) = match rest.split_once(':') {
-        Some((number, errno)) => (number, Some(errno_named(errno)?)),
+    let (at, errno) = match rest.split_once(':') {
+        Some((at, errno)) => (at, Some(errno_named(errno)?)),
         None => (rest, None),
     };
     let fault = match (what, errno) {
@@ -143,7 +174,9 @@ fn parse(text: &str) -> Option<(u32, Fault)> {
         ("stop", None) => Fault::Stop,
         _ => return None,
     };
-    Some((number.parse().ok().filter(|number| *number > 0)?, fault))
+    let is_name = at.starts_with(|first: char| first.is_ascii_alphabetic());
+    let at = if is_name { At::First(at.to_owned()) } else { At::Number(at.parse().ok().filter(|number| *number > 0)?) };
+    Some((at, fault))
 }
 
 /// What a call answers when something runs short, or somebody forbids it.
@@ -211,16 +244,18 @@ mod tests {
 
     #[test]
     fn the_switch_says_what_happens_at_which_call() {
-        assert_eq!(parse("kill-before:1"), Some((1, Fault::KillBefore)));
-        assert_eq!(parse("kill-after:12"), Some((12, Fault::KillAfter)));
-        assert_eq!(parse("stop:3"), Some((3, Fault::Stop)));
-        assert_eq!(parse("fail:3"), Some((3, Fault::Fail(None))));
-        assert_eq!(parse("fail:3:EPERM"), Some((3, Fault::Fail(Some(Errno::PERM)))));
+        assert_eq!(parse("kill-before:1"), Some((At::Number(1), Fault::KillBefore)));
+        assert_eq!(parse("kill-after:12"), Some((At::Number(12), Fault::KillAfter)));
+        assert_eq!(parse("stop:3"), Some((At::Number(3), Fault::Stop)));
+        assert_eq!(parse("fail:3"), Some((At::Number(3), Fault::Fail(None))));
+        let first = At::First("BPF_LINK_UPDATE".to_owned());
+        assert_eq!(parse("kill-after:BPF_LINK_UPDATE"), Some((first, Fault::KillAfter)));
+        assert_eq!(parse("fail:3:EPERM"), Some((At::Number(3), Fault::Fail(Some(Errno::PERM)))));
     }
 
     #[test]
     fn a_switch_that_says_nothing_is_not_a_switch() {
-        for text in ["", "fail", "fail:", "fail:0", "fail:x", "fail:1:EWHAT", "stop:1:EPERM", "kill:1", "fail:1:"] {
+        for text in ["", "fail", "fail:", "fail:0", "fail:3x", "fail:1:EWHAT", "stop:1:EPERM", "kill:1", "fail:1:"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }

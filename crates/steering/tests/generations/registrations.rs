@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("unregistering_under_a_label_that_nobody_has_says_so", unregister_unknown),
         kernel_trial("a_registration_is_never_lost_to_a_commit_that_lets_its_label_go", against_commits),
         kernel_trial("neither_is_it_to_one_that_brings_an_empty_label_of_its_own", against_empty_labels),
+        kernel_trial("nor_to_an_unload_of_what_nobody_uses", against_idle_unloads),
         kernel_trial("of_two_registrations_at_once_one_wins_whole", two_at_once),
         kernel_trial("tcp_and_udp_of_one_label_are_apart", protocols_apart),
         kernel_trial("ten_thousand_labels_come_and_go_without_filling_anything", label_churn),
@@ -182,6 +183,34 @@ fn against_commits(sandbox: &Sandbox) {
         let live = state.generation().unwrap().unwrap().live;
         assert_eq!(live.registered(&label("web")).unwrap().len(), 1, "round {round}");
     }
+}
+
+/// As a `run` does when it ends and nothing else is applied.
+fn against_idle_unloads(sandbox: &Sandbox) {
+    const ROUNDS: usize = 300;
+    let state = state(sandbox);
+    let server = Server::new("127.0.0.1");
+    let mut unloaded = 0;
+    for round in 0..ROUNDS {
+        // Attached for the sake of a label, which is empty now.
+        register(&state, "web", vec![server.fd()]).unwrap();
+        state.unregister(&label("web"), &|_| true).unwrap();
+        std::thread::scope(|scope| {
+            let (netns, bpffs) = (sklookup_kernel::Netns::current().unwrap(), &sandbox.bpffs);
+            let unload =
+                scope.spawn(move || sklookup_steering::State::new(bpffs, netns).unwrap().unload_if_idle().unwrap());
+            // At another moment of it each time.
+            for _ in 0..round % 30 {
+                state.generation().unwrap();
+            }
+            register(&state, "web", vec![server.fd()]).unwrap();
+            unloaded += usize::from(unload.join().unwrap());
+        });
+        let live = state.generation().unwrap().expect("somebody registered").live;
+        assert_eq!(live.registered(&label("web")).unwrap().len(), 1, "round {round}");
+        state.unload().unwrap();
+    }
+    println!("{unloaded} of {ROUNDS} were faster than the registration");
 }
 
 /// As a `run` does before it starts its command. What its commit lets go and takes back must not make it wait for itself.
