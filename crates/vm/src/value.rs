@@ -48,6 +48,11 @@ pub enum Region {
         /// Which of its values.
         place: usize,
     },
+    /// The key of the entry that a callback is called for.
+    Key {
+        /// The frame of the callback.
+        frame: usize,
+    },
     /// A record of a ring buffer that the run has reserved and not yet submitted.
     Record(RecordNumber),
     /// A socket (`struct bpf_sock`).
@@ -100,6 +105,7 @@ impl fmt::Display for Region {
             Region::Subprogram { .. } => "a subprogram",
             Region::Map(_) => "a map",
             Region::MapValue { .. } => "a map value",
+            Region::Key { .. } => "a key",
             Region::Record(_) => "a record of a ring buffer",
             Region::Socket(_) => "a socket",
             Region::Packet => "the packet",

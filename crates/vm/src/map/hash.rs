@@ -134,7 +134,6 @@ impl Hash {
     }
 
     /// The first entry behind a key, which need not be there any more, as a program on this CPU sees it.
-    #[allow(dead_code)]
     pub(super) fn behind(&self, key: Option<&[u8]>, cpu: u32) -> Option<(Vec<u8>, usize)> {
         let from = key.map_or(Bound::Unbounded, Bound::Excluded);
         let keys = self.read();

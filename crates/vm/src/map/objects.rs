@@ -114,7 +114,6 @@ pub(super) struct Programs {
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) id: u32,
-    #[allow(dead_code)]
     pub(super) program: Program,
 }
 

@@ -119,7 +119,6 @@ impl Map {
     }
 
     /// The program at an index of a PROG_ARRAY.
-    #[allow(dead_code)]
     pub(crate) fn program(&self, index: u32) -> Option<Program> {
         match &self.0.store {
             Store::Programs(programs) => programs.slots.get(index).map(|held| held.program),
@@ -138,7 +137,6 @@ impl Map {
 
     /// The entry that `bpf_for_each_map_elem` on `cpu` comes to behind a key, the first for `None`: its key and the place of its
     /// value. A key that was removed in between is still a place to go on from.
-    #[allow(dead_code)]
     pub(crate) fn entry_behind(&self, key: Option<&[u8]>, cpu: u32) -> Option<(Vec<u8>, usize)> {
         match &self.0.store {
             Store::Array(array) => {

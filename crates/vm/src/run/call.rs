@@ -4,6 +4,7 @@ use sklookup_bpf::Reg;
 
 use super::callback::Round;
 use super::stack::Stack;
+use super::tail_call::Loaded;
 use super::{Next, Run};
 use crate::fault::Did;
 use crate::host::Host;
@@ -17,6 +18,8 @@ const MAX_FRAMES: usize = 8;
 pub(super) struct Frame {
     /// Where the caller goes on.
     back: usize,
+    /// The program of the caller, where a tail call has left it.
+    pub(super) left: Option<Box<Loaded>>,
     /// R6 to R9 of the caller, which a call leaves as they are.
     saved: [Option<Value>; 4],
     /// The stack of the called.
@@ -34,7 +37,7 @@ impl<H: Host> Run<'_, H> {
                 self.enter(at + 1, target)
             }
             Value::Scalar(number) => match u32::try_from(number) {
-                Ok(number) if program.helpers.contains(&number) => self.call_helper(at, number),
+                Ok(number) if program.helpers.contains(&number) => self.call_helper(program, at, number),
                 _ => Err(format!("calls helper {number}, which a program of this type cannot use")),
             },
             other => Err(format!("calls {other} in {reg}, where a subprogram or the number of a helper has to be")),
@@ -47,7 +50,7 @@ impl<H: Host> Run<'_, H> {
             return Err(format!("is a call within {MAX_FRAMES} calls, the most there can be"));
         }
         let saved = [self.registers[6], self.registers[7], self.registers[8], self.registers[9]];
-        self.frames.push(Frame { back, saved, stack: Stack::new(), round: None });
+        self.frames.push(Frame { back, left: None, saved, stack: Stack::new(), round: None });
         self.registers[0] = None;
         self.registers[6..=9].fill(None);
         self.registers[10] = Some(self.frame_pointer());
@@ -76,7 +79,10 @@ impl<H: Host> Run<'_, H> {
         self.registers[1..=5].fill(None);
         self.registers[6..=9].copy_from_slice(&frame.saved);
         self.registers[10] = Some(self.frame_pointer());
-        Next::At(frame.back)
+        match frame.left {
+            None => Next::At(frame.back),
+            Some(caller) => self.go_to(caller, frame.back),
+        }
     }
 
     pub(super) fn frame_pointer(&self) -> Value {

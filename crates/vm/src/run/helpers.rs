@@ -12,10 +12,11 @@ use super::{Next, Run};
 use crate::errno::Errno;
 use crate::fault::Did;
 use crate::host::Host;
+use crate::program::Program;
 use crate::value::Value;
 
 /// The helpers that are implemented.
-pub(crate) const HELPERS: [u32; 24] = [
+pub(crate) const HELPERS: [u32; 26] = [
     helper::MAP_LOOKUP_ELEM,
     helper::MAP_UPDATE_ELEM,
     helper::MAP_DELETE_ELEM,
@@ -37,6 +38,8 @@ pub(crate) const HELPERS: [u32; 24] = [
     helper::RINGBUF_QUERY,
     helper::MAP_LOOKUP_PERCPU_ELEM,
     helper::LOOP,
+    helper::FOR_EACH_MAP_ELEM,
+    helper::TAIL_CALL,
     helper::SK_SELECT_REUSEPORT,
     helper::SK_RELEASE,
     helper::SK_ASSIGN,
@@ -47,9 +50,11 @@ const JIFFY: u64 = 4_000_000;
 
 impl<H: Host> Run<'_, H> {
     /// Calls a helper: most answer at once, some lead elsewhere first.
-    pub(super) fn call_helper(&mut self, at: usize, number: u32) -> Did<Next> {
+    pub(super) fn call_helper(&mut self, program: &Program, at: usize, number: u32) -> Did<Next> {
         match number {
             helper::LOOP => self.call_loop(at),
+            helper::FOR_EACH_MAP_ELEM => self.call_for_each(at),
+            helper::TAIL_CALL => self.tail_call(program, at),
             _ => {
                 let result = self.answer(number)?;
                 Ok(self.answered(at, result))

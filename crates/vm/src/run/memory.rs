@@ -25,12 +25,12 @@ impl<H: Host> Run<'_, H> {
             Region::Socket(socket) => {
                 self.host.socket_field(socket, at.offset, size).map(Value::Scalar).ok_or_else(refused)
             }
-            Region::Stack { frame } => self.stack_of(frame).load(at.offset, size),
+            Region::Stack { frame } => self.stack_of(frame)?.load(at.offset, size),
             Region::MapValue { .. } | Region::Record(_) => {
                 let (words, from) = self.words(at, size.bytes())?;
                 Ok(Value::Scalar(words.load(from, size)))
             }
-            Region::Packet => {
+            Region::Packet | Region::Key { .. } => {
                 let mut bytes = [0; 8];
                 self.read(at, &mut bytes[..size.bytes()])?;
                 Ok(Value::Scalar(number(&bytes[..size.bytes()])))
@@ -41,7 +41,7 @@ impl<H: Host> Run<'_, H> {
 
     pub(super) fn store(&mut self, at: Pointer, size: Size, value: Value) -> Did<()> {
         match (at.region, value) {
-            (Region::Stack { frame }, value) => self.stack_of_mut(frame).store(at.offset, size, value),
+            (Region::Stack { frame }, value) => self.stack_of_mut(frame)?.store(at.offset, size, value),
             (Region::MapValue { .. } | Region::Record(_), Value::Scalar(number)) => {
                 let (words, to) = self.writable_words(at, size.bytes())?;
                 words.store(to, size, number);
@@ -72,7 +72,7 @@ impl<H: Host> Run<'_, H> {
                 words.update(to, size, change)
             }
             Region::Stack { frame } => {
-                let stack = self.stack_of_mut(frame);
+                let stack = self.stack_of_mut(frame)?;
                 let Value::Scalar(old) = stack.load(at.offset, size)? else {
                     return Err("calculates with a pointer on the stack".to_owned());
                 };
@@ -97,7 +97,7 @@ impl<H: Host> Run<'_, H> {
     /// Copies the bytes that a helper is given by address.
     pub(super) fn read(&self, from: Pointer, to: &mut [u8]) -> Did<()> {
         match from.region {
-            Region::Stack { frame } => self.stack_of(frame).read(from.offset, to),
+            Region::Stack { frame } => self.stack_of(frame)?.read(from.offset, to),
             Region::MapValue { .. } | Region::Record(_) => {
                 let (words, start) = self.words(from, to.len())?;
                 for (at, byte) in (start..).zip(to) {
@@ -105,14 +105,11 @@ impl<H: Host> Run<'_, H> {
                 }
                 Ok(())
             }
-            Region::Packet => {
-                let packet = self.host.packet();
-                let start = usize::try_from(from.offset).ok();
-                let bytes = start.and_then(|start| packet.get(start..start.checked_add(to.len())?));
-                let outside =
-                    || format!("reads {} bytes at offset {} of a packet of {}", to.len(), from.offset, packet.len());
-                to.copy_from_slice(bytes.ok_or_else(outside)?);
-                Ok(())
+            Region::Packet => copy(self.host.packet(), "packet", from.offset, to),
+            Region::Key { frame } => {
+                let round = frame.checked_sub(1).and_then(|frame| self.frames.get(frame)?.round.as_ref());
+                let round = round.ok_or_else(|| "reads a key after its callback has returned".to_owned())?;
+                copy(round.key(), "key", from.offset, to)
             }
             region => Err(format!("gives {region} where {} bytes of memory have to be", to.len())),
         }
@@ -125,7 +122,7 @@ impl<H: Host> Run<'_, H> {
         }
         match to.region {
             Region::Stack { frame } => {
-                let stack = self.stack_of_mut(frame);
+                let stack = self.stack_of_mut(frame)?;
                 let mut bytes = (to.offset..).zip(from);
                 bytes.try_for_each(|(at, byte)| stack.store(at, Size::B1, Value::Scalar(u64::from(*byte))))
             }
@@ -178,17 +175,30 @@ impl<H: Host> Run<'_, H> {
         self.words(at, bytes)
     }
 
-    fn stack_of(&self, frame: usize) -> &Stack {
-        match frame {
-            0 => &self.stack,
-            frame => &self.frames[frame - 1].stack,
+    fn stack_of(&self, frame: usize) -> Did<&Stack> {
+        match frame.checked_sub(1) {
+            None => Ok(&self.stack),
+            Some(call) => self.frames.get(call).map(|frame| &frame.stack).ok_or_else(returned),
         }
     }
 
-    fn stack_of_mut(&mut self, frame: usize) -> &mut Stack {
-        match frame {
-            0 => &mut self.stack,
-            frame => &mut self.frames[frame - 1].stack,
+    fn stack_of_mut(&mut self, frame: usize) -> Did<&mut Stack> {
+        match frame.checked_sub(1) {
+            None => Ok(&mut self.stack),
+            Some(call) => self.frames.get_mut(call).map(|frame| &mut frame.stack).ok_or_else(returned),
         }
     }
+}
+
+fn returned() -> String {
+    "accesses the stack of a call that has returned".to_owned()
+}
+
+/// Copies bytes out of what a program sees as memory of so many bytes.
+fn copy(bytes: &[u8], of: &str, offset: i64, to: &mut [u8]) -> Did<()> {
+    let start = usize::try_from(offset).ok();
+    let found = start.and_then(|start| bytes.get(start..start.checked_add(to.len())?));
+    let outside = || format!("reads {} bytes at offset {offset} of a {of} of {}", to.len(), bytes.len());
+    to.copy_from_slice(found.ok_or_else(outside)?);
+    Ok(())
 }

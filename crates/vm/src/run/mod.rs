@@ -10,6 +10,7 @@ mod helpers;
 mod memory;
 mod records;
 mod stack;
+mod tail_call;
 
 use sklookup_bpf::{AluOp, Callee, Insn, MapRef, Reg, Source, Wide};
 
@@ -22,6 +23,7 @@ use call::Frame;
 pub(crate) use helpers::{HELPERS, named};
 use records::Records;
 use stack::Stack;
+use tail_call::Loaded;
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,19 +42,20 @@ impl Program {
     /// where a pointer has to be, more instructions than `budget`.
     pub fn run(&self, host: &mut impl Host, budget: u64) -> Result<Outcome, Fault> {
         let mut run = Run::new(&self.maps, host);
+        // What runs in the place of this program, after a tail call.
+        let mut other: Option<Box<Loaded>> = None;
         let mut at = 0;
         for instructions in 1..=budget {
-            match run.step(self, at) {
+            let program = other.as_ref().map_or(self, |loaded| &loaded.program);
+            match run.step(program, at) {
                 Ok(Next::At(next)) => at = next,
+                Ok(Next::In(loaded, next)) => (other, at) = (Some(loaded), next),
                 Ok(Next::End(value)) => return Ok(Outcome { value, instructions }),
-                Err(what) => return Err(self.fault(at, what)),
+                Err(what) => return Err(run.fault(program, at, what)),
             }
         }
-        Err(self.fault(at, format!("is reached after {budget} instructions, and no run may take more")))
-    }
-
-    fn fault(&self, at: usize, what: String) -> Fault {
-        Fault { slot: self.slot(at), insn: self.code[at].insn, what }
+        let program = other.as_ref().map_or(self, |loaded| &loaded.program);
+        Err(run.fault(program, at, format!("is reached after {budget} instructions, and no run may take more")))
     }
 }
 
@@ -60,6 +63,8 @@ impl Program {
 enum Next {
     /// At this instruction.
     At(usize),
+    /// At this instruction of another program.
+    In(Box<Loaded>, usize),
     End(u64),
 }
 
@@ -76,6 +81,9 @@ struct Run<'a, H> {
     maps: &'a [Map],
     /// Those that it has come upon since, numbered after its own.
     more_maps: Vec<Map>,
+    /// The number of the first map of the program that runs now.
+    first_map: usize,
+    tail_calls: u32,
     records: Records,
 }
 
@@ -85,7 +93,12 @@ impl<'a, H: Host> Run<'a, H> {
         registers[1] = Some(Value::start_of(Region::Context));
         registers[10] = Some(Value::start_of(Region::Stack { frame: 0 }));
         let (stack, frames, more_maps) = (Stack::new(), Vec::new(), Vec::new());
-        Run { host, registers, stack, frames, maps, more_maps, records: Records::default() }
+        let records = Records::default();
+        Run { host, registers, stack, frames, maps, more_maps, first_map: 0, tail_calls: 0, records }
+    }
+
+    fn fault(&self, program: &Program, at: usize, what: String) -> Fault {
+        Fault { tail_calls: self.tail_calls, slot: program.slot(at), insn: program.code[at].insn, what }
     }
 
     /// Runs the instruction at `at`, an index into the program's code.
@@ -126,7 +139,7 @@ impl<'a, H: Host> Run<'a, H> {
             }
             Insn::Atomic { size, op, base, offset, src } => self.atomic(size, op, self.address(base, offset)?, src)?,
             Insn::LoadWide { dst, value } => {
-                let value = wide(value, op.target)?;
+                let value = self.wide(value, op.target)?;
                 self.write(dst, value);
             }
             Insn::Jump { .. } | Insn::JumpLong { .. } => return Ok(Next::At(op.target)),
@@ -135,7 +148,7 @@ impl<'a, H: Host> Run<'a, H> {
                     return Ok(Next::At(op.target));
                 }
             }
-            Insn::Call(Callee::Helper(number)) => return self.call_helper(at, number),
+            Insn::Call(Callee::Helper(number)) => return self.call_helper(program, at, number),
             Insn::Call(Callee::Local(_)) => return self.enter(at + 1, op.target),
             Insn::Call(Callee::Register(reg)) => return self.call_register(program, at, reg),
             Insn::Call(Callee::Kfunc { .. }) => return Err("calls a kernel function".to_owned()),
@@ -178,18 +191,19 @@ impl<'a, H: Host> Run<'a, H> {
         self.more_maps.extend_from_slice(maps);
         MapNumber(first)
     }
-}
 
-/// What a wide load gives; what it names was checked when the program was loaded.
-fn wide(value: Wide, target: usize) -> Did<Value> {
-    match value {
-        Wide::Imm(number) => Ok(Value::Scalar(number)),
-        Wide::Map(MapRef::Index(index)) => Ok(Value::start_of(Region::Map(MapNumber(index as usize)))),
-        Wide::MapValue { map: MapRef::Index(index), offset } => {
-            let region = Region::MapValue { map: MapNumber(index as usize), place: 0 };
-            Ok(Value::Pointer(Pointer { region, offset: i64::from(offset) }))
+    /// What a wide load gives; what it names was checked when the program was loaded.
+    fn wide(&self, value: Wide, target: usize) -> Did<Value> {
+        let number = |index: u32| MapNumber(self.first_map + index as usize);
+        match value {
+            Wide::Imm(number) => Ok(Value::Scalar(number)),
+            Wide::Map(MapRef::Index(index)) => Ok(Value::start_of(Region::Map(number(index)))),
+            Wide::MapValue { map: MapRef::Index(index), offset } => {
+                let region = Region::MapValue { map: number(index), place: 0 };
+                Ok(Value::Pointer(Pointer { region, offset: i64::from(offset) }))
+            }
+            Wide::Function(_) => Ok(Value::start_of(Region::Subprogram { at: target })),
+            other => Err(format!("loads {other:?}")),
         }
-        Wide::Function(_) => Ok(Value::start_of(Region::Subprogram { at: target })),
-        other => Err(format!("loads {other:?}")),
     }
 }

@@ -1,6 +1,8 @@
 //! Programs of every kind of instruction, run to their end or to where they break off.
 
+mod callbacks;
 mod calls;
+mod tail_calls;
 
 use sklookup_bpf::{MapFlags, MapSpec, MapType, Size, parse};
 use sklookup_vm::{
@@ -57,7 +59,7 @@ fn may_read(offset: i64, size: Size) -> bool {
 }
 
 const RULES: Rules =
-    Rules { instructions: Instructions::Linux, helpers: &[1, 2, 3, 5, 7, 8, 42, 118, 181], context: may_read };
+    Rules { instructions: Instructions::Linux, helpers: &[1, 2, 3, 5, 7, 8, 12, 42, 118, 164, 181], context: may_read };
 
 fn load(text: &str, maps: &[&Map]) -> Program {
     let parsed = parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));

@@ -13,6 +13,7 @@ mod forms;
 mod oracle;
 mod plugin;
 mod replay;
+mod tail_calls;
 
 use sklookup_testbed::{Trial, kernel_trial, plain_trial};
 
@@ -41,5 +42,6 @@ fn main() {
     trials.push(
         kernel_trial("the_kernel_still_answers_so", |_| oracle::agrees_with_the_file()).with_ignored_flag(elsewhere),
     );
+    trials.push(kernel_trial("tail_calls_are_as_in_the_kernel", |_| tail_calls::are_as_in_the_kernel()));
     sklookup_testbed::main(trials)
 }

@@ -29,6 +29,11 @@ pub(crate) fn agrees_with_the_file() {
     );
 }
 
+/// A packet to run on, which no program looks at.
+pub(crate) fn packet() -> Context {
+    Context { protocol: 6, source: "192.0.2.1:1".parse().unwrap(), destination: "192.0.2.2:2".parse().unwrap() }
+}
+
 fn ask(form: Form, states: &[State]) -> Recorded {
     let cells = Map::create(&cells()).unwrap();
     let spec = |code: &str| {
@@ -41,11 +46,9 @@ fn ask(form: Form, states: &[State]) -> Recorded {
         assert!(error.tail().contains(&refused.reason), "{}: {}", form.code, error.tail());
     }
     let program = load(form.asked()).unwrap_or_else(|error| panic!("{}: {}", form.asked(), error.tail()));
-    let context =
-        Context { protocol: 6, source: "192.0.2.1:1".parse().unwrap(), destination: "192.0.2.2:2".parse().unwrap() };
     let answer = |before: &State| {
         cells.set_value(&to_bytes(before)).unwrap();
-        program.test_run(&context, 1).unwrap();
+        program.test_run(&packet(), 1).unwrap();
         (*before, from_bytes(&cells.value().unwrap()))
     };
     let vectors = states.iter().map(answer).collect();

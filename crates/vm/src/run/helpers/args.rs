@@ -91,6 +91,10 @@ pub(super) fn takes(number: u32, map: &Map, reg: Reg) -> Did<()> {
         helper::RINGBUF_OUTPUT | helper::RINGBUF_RESERVE | helper::RINGBUF_QUERY => kind == MapType::Ringbuf,
         helper::SK_SELECT_REUSEPORT => kind.holds_sockets(),
         helper::TAIL_CALL => kind == MapType::ProgArray,
+        helper::FOR_EACH_MAP_ELEM => matches!(
+            kind,
+            MapType::Array | MapType::PercpuArray | MapType::Hash | MapType::PercpuHash | MapType::LruHash
+        ),
         _ => true,
     };
     if taken {
