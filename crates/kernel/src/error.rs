@@ -129,6 +129,7 @@ fn in_words(call: &'static str) -> &'static str {
         "BPF_MAP_LOOKUP_ELEM" | "BPF_MAP_LOOKUP_BATCH" => "read map",
         "BPF_MAP_UPDATE_ELEM" | "BPF_MAP_UPDATE_BATCH" => "write map",
         "BPF_MAP_DELETE_ELEM" => "delete from map",
+        "BPF_MAP_LOOKUP_AND_DELETE_ELEM" => "take from map",
         "BPF_MAP_FREEZE" => "freeze map",
         "BPF_PROG_LOAD" => "load program",
         "BPF_BTF_LOAD" => "load the types of",

@@ -15,6 +15,7 @@ mod map;
 mod object;
 pub mod probe;
 mod program;
+mod ring_buffer;
 mod sys;
 
 pub use collection::{Collection, CollectionError};
@@ -23,6 +24,7 @@ pub use link::{Link, LinkInfo};
 pub use map::{Map, MapInfo, Sockmap, possible_cpus};
 pub use object::Object;
 pub use program::{Context, LoadError, Program, ProgramInfo, TestRun, Verdict, program_info_by_id};
+pub use ring_buffer::RingBuffer;
 
 // The rest of the system.
 pub mod caps;

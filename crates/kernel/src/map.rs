@@ -15,6 +15,7 @@ use zerocopy::IntoBytes;
 
 use crate::bpffs::{self, ObjectKind};
 use crate::error::{Error, NOT_SUPPORTED, Result, errno_of};
+use crate::program::Program;
 use crate::sys::{self, Access, attr};
 
 /// Most maps put into a map of maps by one call.
@@ -31,6 +32,8 @@ const PER_CPU: [u32; 4] = [5, 6, 10, 21];
 pub struct Map {
     fd: OwnedFd,
     info: MapInfo,
+    /// Bytes that a lookup or an update moves: a value, or of a per-CPU map one for each possible CPU.
+    moved: usize,
     /// The name or path it is known by, for errors.
     known_as: String,
 }
@@ -62,7 +65,8 @@ impl MapInfo {
 }
 
 impl Map {
-    /// Creates a map, fills it with the contents of the blueprint in one call, and freezes it where the blueprint says so.
+    /// Creates a map, fills it with a value in one call, and freezes it where the blueprint says so. Programs and maps that
+    /// the blueprint names are not put in: see [`Map::update_program`] and [`Map::update_map`].
     ///
     /// # Errors
     /// EPERM without CAP_BPF, and without CAP_NET_ADMIN for a sockmap; EINVAL for contents that are not the one value
@@ -140,31 +144,62 @@ impl Map {
         unsafe { sys::map_update(self.as_fd(), &0u32.to_ne_bytes(), value, 0) }.map_err(|f| f.on(&self.known_as))
     }
 
-    /// The value under a key, of any map but a per-CPU one or a map of maps.
+    /// The value under a key. Of a per-CPU map: the values of all possible CPUs, one after the other, each at a multiple of 8
+    /// bytes. Of a map of sockets with 8-byte values: the cookie. Of a PROG_ARRAY and a map of maps: the id.
     ///
     /// # Errors
     /// ENOENT; EINVAL for a key of another length, and what else the kind of map answers.
     #[doc(alias = "BPF_MAP_LOOKUP_ELEM")]
     pub fn lookup(&self, key: &[u8], flags: u64) -> Result<Vec<u8>> {
         self.expect_lengths("BPF_MAP_LOOKUP_ELEM", Some(key), None)?;
-        self.expect("BPF_MAP_LOOKUP_ELEM", !PER_CPU.contains(&self.info.kind), "a map with one value a key")?;
-        let mut value = vec![0; self.info.value_size as usize];
-        // SAFETY: the key's length was compared with the map's above, and the buffer is as long as a value, of which
-        // there is one a key.
+        let mut value = vec![0; self.moved];
+        // SAFETY: the key's length was compared with the map's above, and the buffer has what the kernel moves.
         unsafe { sys::map_lookup(self.as_fd(), key, &mut value, flags) }.map_err(|f| f.on(&self.known_as))?;
         Ok(value)
     }
 
-    /// Writes a value under a key, of any map but a per-CPU one. For a map of sockets the value is an fd.
+    /// Reads the value under a key and removes it, at once. Since 5.14 for hash maps.
+    ///
+    /// # Errors
+    /// As [`Map::lookup`] and [`Map::delete`]; ENOTSUPP from all but hash maps whose values are bytes.
+    #[doc(alias = "BPF_MAP_LOOKUP_AND_DELETE_ELEM")]
+    pub fn lookup_and_delete(&self, key: &[u8], flags: u64) -> Result<Vec<u8>> {
+        self.expect_lengths("BPF_MAP_LOOKUP_AND_DELETE_ELEM", Some(key), None)?;
+        let mut value = vec![0; self.moved];
+        // SAFETY: the key's length was compared with the map's above, and the buffer has what the kernel moves.
+        unsafe { sys::map_take(self.as_fd(), key, &mut value, flags) }.map_err(|f| f.on(&self.known_as))?;
+        Ok(value)
+    }
+
+    /// Writes a value under a key; of a per-CPU map those of all possible CPUs, as [`Map::lookup`] reads them. For a map of
+    /// sockets the value is an fd.
     ///
     /// # Errors
     /// EINVAL for a key or value of another length, and what else the kind of map answers.
     #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
     pub fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
         self.expect_lengths("BPF_MAP_UPDATE_ELEM", Some(key), Some(value))?;
-        self.expect("BPF_MAP_UPDATE_ELEM", !PER_CPU.contains(&self.info.kind), "a map with one value a key")?;
-        // SAFETY: both lengths were compared with the map's above, which has one value a key.
+        // SAFETY: the key's length was compared with the map's above, and the value's with what the kernel moves.
         unsafe { sys::map_update(self.as_fd(), key, value, flags) }.map_err(|f| f.on(&self.known_as))
+    }
+
+    /// Puts a map under a key of an ARRAY_OF_MAPS or HASH_OF_MAPS.
+    ///
+    /// # Errors
+    /// EINVAL for a map that differs from the inner map in type, key, value or flags, and of an array in length; what else
+    /// the kind of map answers.
+    #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
+    pub fn update_map(&self, key: &[u8], map: &Map, flags: u64) -> Result<()> {
+        self.update(key, &map.fd.as_raw_fd().to_ne_bytes(), flags)
+    }
+
+    /// Puts a program under an index of a PROG_ARRAY.
+    ///
+    /// # Errors
+    /// EINVAL for a program of another type than the map was first used with, and for flags; E2BIG beyond the last index.
+    #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
+    pub fn update_program(&self, index: u32, program: &Program, flags: u64) -> Result<()> {
+        self.update(&index.to_ne_bytes(), &program.as_fd().as_raw_fd().to_ne_bytes(), flags)
     }
 
     /// Deletes a key.
@@ -283,7 +318,11 @@ impl Map {
             flags: info.flags,
             name: name_from(&info.name),
         };
-        Ok(Map { fd, info, known_as })
+        let moved = match PER_CPU.contains(&info.kind) {
+            true => info.value_size.next_multiple_of(8) as usize * possible_cpus()? as usize,
+            false => info.value_size as usize,
+        };
+        Ok(Map { fd, info, moved, known_as })
     }
 
     fn open_as(path: &Path, access: Access) -> Result<Map> {
@@ -298,7 +337,7 @@ impl Map {
     }
 
     fn expect_lengths(&self, call: &'static str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
-        let (keys, values) = (self.info.key_size as usize, self.info.value_size as usize);
+        let (keys, values) = (self.info.key_size as usize, self.moved);
         self.expect(
             call,
             key.is_none_or(|key| key.len() == keys),

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attr;
+pub(crate) mod ring;
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -68,6 +69,7 @@ commands! {
     ObjInfo = 15 "BPF_OBJ_GET_INFO_BY_FD",
     ProgQuery = 16 "BPF_PROG_QUERY",
     BtfLoad = 18 "BPF_BTF_LOAD",
+    MapLookupAndDelete = 21 "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
     MapFreeze = 22 "BPF_MAP_FREEZE",
     MapLookupBatch = 24 "BPF_MAP_LOOKUP_BATCH",
     MapUpdateBatch = 26 "BPF_MAP_UPDATE_BATCH",
@@ -99,27 +101,44 @@ pub(crate) fn map_create(
 ///    bytes, for each possible CPU.
 #[doc(alias = "BPF_MAP_LOOKUP_ELEM")]
 pub(crate) unsafe fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8], flags: u64) -> Result<()> {
+    // SAFETY: the caller's duties are the same.
+    unsafe { map_read(Command::MapLookup, map, key, value, flags) }
+}
+
+/// Reads the value under a key and deletes it.
+///
+/// # Safety
+/// As [`map_lookup`].
+#[doc(alias = "BPF_MAP_LOOKUP_AND_DELETE_ELEM")]
+pub(crate) unsafe fn map_take(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8], flags: u64) -> Result<()> {
+    // SAFETY: the caller's duties are the same.
+    unsafe { map_read(Command::MapLookupAndDelete, map, key, value, flags) }
+}
+
+/// # Safety
+/// As [`map_lookup`].
+unsafe fn map_read(command: Command, map: BorrowedFd<'_>, key: &[u8], value: &mut [u8], flags: u64) -> Result<()> {
     let mut attr = attr::MapElem {
         map_fd: map.as_raw_fd(),
-        key: address(key),
+        key: key_address(key),
         value: value.as_mut_ptr().expose_provenance() as u64,
         flags,
         ..Default::default()
     };
     // SAFETY: the kernel reads a key and writes a value, for which there is room by duties 1 and 2.
-    unsafe { bpf(Command::MapLookup, On::Fd(map), &mut attr) }.map(drop)
+    unsafe { bpf(command, On::Fd(map), &mut attr) }.map(drop)
 }
 
 /// Writes a value under a key; with flags 0 whether there was one or not.
 ///
 /// # Safety
 /// 1. `key` is as long as the map's keys.
-/// 2. `value` is as long as the map's values.
+/// 2. `value` is as long as what [`map_lookup`] says that the kernel moves.
 #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
 pub(crate) unsafe fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
     let mut attr = attr::MapElem {
         map_fd: map.as_raw_fd(),
-        key: address(key),
+        key: key_address(key),
         value: address(value),
         flags,
         ..Default::default()
@@ -134,7 +153,7 @@ pub(crate) unsafe fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], f
 /// `key` is as long as the map's keys.
 #[doc(alias = "BPF_MAP_DELETE_ELEM")]
 pub(crate) unsafe fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<()> {
-    let mut attr = attr::MapElem { map_fd: map.as_raw_fd(), key: address(key), ..Default::default() };
+    let mut attr = attr::MapElem { map_fd: map.as_raw_fd(), key: key_address(key), ..Default::default() };
     // SAFETY: the kernel reads a key, which is long enough by the caller's duty.
     unsafe { bpf(Command::MapDelete, On::Fd(map), &mut attr) }.map(drop)
 }
@@ -147,7 +166,7 @@ pub(crate) unsafe fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> Result<()> {
 pub(crate) unsafe fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> Result<()> {
     let mut attr = attr::MapElem {
         map_fd: map.as_raw_fd(),
-        key: key.map_or(0, address),
+        key: key.map_or(0, key_address),
         value: next.as_mut_ptr().expose_provenance() as u64,
         ..Default::default()
     };
@@ -480,6 +499,11 @@ fn path_of(path: &CStr) -> On<'_> {
 /// The address of bytes that the kernel will read.
 fn address(bytes: &[u8]) -> u64 {
     bytes.as_ptr().expose_provenance() as u64
+}
+
+/// The address of a key; of a map without keys the kernel wants none.
+fn key_address(key: &[u8]) -> u64 {
+    if key.is_empty() { 0 } else { address(key) }
 }
 
 /// Calls bpf(2) with a command that returns an fd.

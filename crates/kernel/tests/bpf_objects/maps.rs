@@ -230,8 +230,10 @@ fn wrong_lengths(_: &Sandbox) {
     assert_eq!(map.lookup(b"abc", 0).unwrap_err().errno(), Errno::INVAL);
     assert_eq!(map.delete(b"").unwrap_err().errno(), Errno::INVAL);
     assert_eq!(map.next_key(Some(b"a")).unwrap_err().errno(), Errno::INVAL);
-    // It has as many values under a key as there are CPUs: a buffer of one would overflow.
-    let percpu = Map::create(&MapSpec::new("percpu", MapType::PercpuArray, 4, 8, 1)).unwrap();
-    assert_eq!(percpu.lookup(&[0; 4], 0).unwrap_err().errno(), Errno::INVAL);
-    assert_eq!(percpu.update(&[0; 4], &[0; 8], 0).unwrap_err().errno(), Errno::INVAL);
+    // It has as many values under a key as there are CPUs, each from a multiple of 8 bytes on.
+    let percpu = Map::create(&MapSpec::new("percpu", MapType::PercpuArray, 4, 12, 1)).unwrap();
+    let values = vec![7; 16 * possible_cpus().unwrap() as usize];
+    assert_eq!(percpu.update(&[0; 4], &values[4..], 0).unwrap_err().errno(), Errno::INVAL);
+    percpu.update(&[0; 4], &values, 0).unwrap();
+    assert_eq!(percpu.lookup(&[0; 4], 0).unwrap(), values);
 }
