@@ -28,7 +28,8 @@ pub(crate) fn alike(_: &Sandbox) {
         // A number beside the flag would name the node of memory, and 0 is there.
         let mut spec = MapSpec { flags: flags | extra, ..spec };
         if kind.holds_maps() {
-            let inner = any(rng, &[MapType::Array, MapType::Hash, MapType::ProgArray, MapType::Sockmap, MapType::Ringbuf]);
+            let inner =
+                any(rng, &[MapType::Array, MapType::Hash, MapType::ProgArray, MapType::Sockmap, MapType::Ringbuf]);
             let size = if inner == MapType::Ringbuf { 0 } else { 4 };
             spec.inner = Some(Box::new(MapSpec::new("inner", inner, size, size, 4096)));
         }

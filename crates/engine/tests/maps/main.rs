@@ -12,8 +12,10 @@ mod sockets;
 
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
+type Test = fn(&Sandbox);
+
 fn main() {
-    let trials: [(&str, fn(&Sandbox)); 11] = [
+    let trials: [(&str, Test); 11] = [
         ("maps_of_any_shape_are_created_or_refused_alike", creation::alike),
         ("arrays", bytes::arrays),
         ("per_cpu_arrays", bytes::per_cpu_arrays),

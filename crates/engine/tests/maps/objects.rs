@@ -48,12 +48,10 @@ pub(crate) fn maps_of_maps(_: &Sandbox) {
                 same((at, &key, flags), &of_engine(engine), &of_kernel(kernel));
             }
             agree_on_others(rng, &both, &key);
-            let engine = of_engine(both.engine.lookup(&key, 0)).map(|id| {
-                candidates.iter().position(|map| map.engine.id().to_ne_bytes() == *id).unwrap()
-            });
-            let kernel = of_kernel(both.kernel.lookup(&key, 0)).map(|id| {
-                candidates.iter().position(|map| map.kernel.id().to_ne_bytes() == *id).unwrap()
-            });
+            let engine = of_engine(both.engine.lookup(&key, 0))
+                .map(|id| candidates.iter().position(|map| map.engine.id().to_ne_bytes() == *id).unwrap());
+            let kernel = of_kernel(both.kernel.lookup(&key, 0))
+                .map(|id| candidates.iter().position(|map| map.kernel.id().to_ne_bytes() == *id).unwrap());
             same(("which of them", &key), &engine, &kernel);
         }
     });

@@ -50,7 +50,7 @@ impl Programs {
         }
         let load = |(name, text): (&'static str, String)| {
             let text =
-                format!("r6 = map[arguments][0] ll\nr1 = map[map] ll\nr2 = r6\nr2 += {KEY}\n{text}\nr0 = 1\nexit");
+                format!("r6 = map[arguments][0]+0 ll\nr1 = map[map] ll\nr2 = r6\nr2 += {KEY}\n{text}\nr0 = 1\nexit");
             let spec = ProgramSpec::from_text("operation", ProgramType::SkLookup, &text).unwrap();
             let in_kernel = [arguments.kernel.as_fd(), map.kernel.as_fd()];
             let kernel = kernel::Program::load(&spec, &in_kernel).unwrap_or_else(|e| panic!("{text}\n{}", e.tail()));

@@ -13,7 +13,7 @@ use crate::with_seeds;
 
 /// Tells which way the record takes: its number in the arguments, what helpers answer beside it.
 const OUTPUT: &str = "
-    r6 = map[arguments][0] ll
+    r6 = map[arguments][0]+0 ll
     r1 = map[ring] ll
     r2 = r6
     r2 += 64
@@ -26,7 +26,7 @@ const OUTPUT: &str = "
     exit
 ";
 const RESERVE: &str = "
-    r6 = map[arguments][0] ll
+    r6 = map[arguments][0]+0 ll
     r1 = map[ring] ll
     r2 = SIZE
     r3 = *(u64 *)(r6 +8)
@@ -46,7 +46,7 @@ const RESERVE: &str = "
     exit
 ";
 const QUERY: &str = "
-    r6 = map[arguments][0] ll
+    r6 = map[arguments][0]+0 ll
     r1 = map[ring] ll
     r2 = *(u64 *)(r6 +8)
     call bpf_ringbuf_query
@@ -92,8 +92,8 @@ pub(crate) fn ring_buffers(_: &Sandbox) {
         let mut reader = RingBuffer::new(&ring.kernel).unwrap();
         for round in 0..800u64 {
             if rng.u32(0..4) == 0 {
-                let kernel = Ok(reader.next_record());
-                same(round, &of_engine(ring.engine.next_record()), &kernel);
+                let kernel = Ok(reader.next_record().map(written));
+                same(round, &of_engine(ring.engine.next_record()).map(|record| record.map(written)), &kernel);
                 continue;
             }
             let which = rng.usize(..texts.len());
@@ -112,4 +112,14 @@ pub(crate) fn ring_buffers(_: &Sandbox) {
             assert_eq!(answer(&engine), answer(&kernel), "{} with {argument}", texts[which]);
         }
     });
+}
+
+/// How many bytes a record has, and the first of a long one: what was reserved and not written has whatever the
+/// buffer had before.
+fn written(mut record: Vec<u8>) -> (usize, Vec<u8>) {
+    let length = record.len();
+    if length >= 1000 {
+        record.truncate(16);
+    }
+    (length, record)
 }

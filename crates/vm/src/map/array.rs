@@ -45,12 +45,15 @@ impl Array {
 
     /// Writes what a program on `cpu` writes, or for `None` the values of all CPUs.
     pub(super) fn update(&self, key: &[u8], value: &[u8], flags: u64, cpu: Option<u32>) -> Result<(), Errno> {
-        if flags > update::EXIST {
+        if flags & !update::LOCK > update::EXIST {
             return Err(Errno::INVAL);
         }
         let place = self.place(number(key) as u32, cpu.unwrap_or(0)).ok_or(Errno::TOOBIG)?;
-        if flags == update::NOEXIST {
+        if flags & update::NOEXIST != 0 {
             return Err(Errno::EXIST);
+        }
+        if flags & update::LOCK != 0 {
+            return Err(Errno::INVAL);
         }
         let expected = if cpu.is_some() { self.value_size } else { self.visible() };
         if value.len() != expected {

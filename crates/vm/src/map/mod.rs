@@ -87,8 +87,8 @@ impl Map {
     /// EINVAL for sizes, flags or contents that the type doesn't have; E2BIG for keys, values or numbers of entries that are
     /// too large; ENOTSUPP for what Linux has not made; ENOMEM for more than is left of `memory`.
     pub fn create(id: u32, spec: &MapSpec, cpus: u32, memory: &Memory) -> Result<Map, Errno> {
+        let spec = &shape::checked(spec, cpus.max(1))?;
         let cpus = if spec.kind.is_per_cpu() { cpus.max(1) } else { 1 };
-        let spec = &shape::checked(spec, cpus)?;
         let taken = memory.take(price(spec, cpus)?)?;
         let store = match spec.kind {
             MapType::Array | MapType::PercpuArray => Store::Array(Array::new(spec, cpus)?),

@@ -73,11 +73,12 @@ impl Map {
     pub fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
         self.check_writable()?;
         self.check_key(key)?;
+        check_lock(flags)?;
         match &self.0.store {
             Store::Array(array) => array.update(key, value, flags, None),
             Store::Hash(hash) => hash.update(key, value, flags, None, &self.0.taken),
             Store::Trie(trie) => trie.update(key, value, flags, &self.0.taken),
-            Store::Ring(_) if flags & update::LOCK == 0 => Err(Errno::NOTSUPP),
+            Store::Ring(_) => Err(Errno::NOTSUPP),
             _ => Err(Errno::INVAL),
         }
     }
@@ -91,6 +92,7 @@ impl Map {
     pub fn update_map(&self, key: &[u8], map: &Map, flags: u64) -> Result<(), Errno> {
         self.check_writable()?;
         self.check_key(key)?;
+        check_lock(flags)?;
         let fitting = || {
             let inner = self.0.spec.inner.as_deref();
             if inner.is_some_and(|inner| fits(map, inner)) { Ok(map.clone()) } else { Err(Errno::INVAL) }
@@ -115,6 +117,7 @@ impl Map {
     ) -> Result<(), Errno> {
         self.check_writable()?;
         self.check_key(key)?;
+        check_lock(flags)?;
         let Store::Programs(programs) = &self.0.store else { return Err(Errno::INVAL) };
         programs.slots.set(number(key) as u32, flags, || {
             if programs.is_for(kind) { Ok(Held { id, program: program.clone() }) } else { Err(Errno::INVAL) }
@@ -206,4 +209,9 @@ impl Map {
     fn check_writable(&self) -> Result<(), Errno> {
         if self.has(MapFlags::RDONLY) || self.0.frozen.load(Ordering::Relaxed) { Err(Errno::PERM) } else { Ok(()) }
     }
+}
+
+/// No map here has a lock in its values.
+fn check_lock(flags: u64) -> Result<(), Errno> {
+    if flags & update::LOCK == 0 { Ok(()) } else { Err(Errno::INVAL) }
 }

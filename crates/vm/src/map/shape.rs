@@ -20,7 +20,7 @@ const MAX_TRIE_VALUE: u32 = (4 << 20) - 256 - 40;
 /// A RINGBUF has whole pages.
 const PAGE: u32 = 4096;
 
-/// The map that is made of this blueprint on a machine where a key has so many values.
+/// The map that is made of this blueprint on a machine of so many CPUs.
 pub(super) fn checked(spec: &MapSpec, cpus: u32) -> Result<MapSpec, Errno> {
     if let Some(inner) = &spec.inner {
         check(inner)?;
@@ -104,12 +104,13 @@ fn flags_of(kind: MapType) -> MapFlags {
     match kind {
         MapType::Array => MapFlags::NUMA_NODE | MapFlags::MMAPABLE | MapFlags::INNER_MAP | access,
         MapType::PercpuArray => access,
+        MapType::ReuseportSockarray => MapFlags::NUMA_NODE | access,
         MapType::Hash | MapType::HashOfMaps => MapFlags::NUMA_NODE | hash,
         MapType::PercpuHash => hash,
         MapType::LruHash => MapFlags::NUMA_NODE | MapFlags::NO_COMMON_LRU | hash,
         MapType::LpmTrie => MapFlags::NO_PREALLOC | MapFlags::NUMA_NODE | access,
         MapType::ArrayOfMaps | MapType::ProgArray => MapFlags::NUMA_NODE | of_owner,
-        MapType::Sockmap | MapType::Sockhash | MapType::ReuseportSockarray => MapFlags::NUMA_NODE | of_owner,
+        MapType::Sockmap | MapType::Sockhash => MapFlags::NUMA_NODE | of_owner,
         MapType::Ringbuf => MapFlags::NUMA_NODE,
     }
 }
