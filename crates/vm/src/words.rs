@@ -20,6 +20,7 @@ impl Words {
     }
 
     /// The number at a byte offset. The caller has checked that it ends inside.
+    #[inline]
     pub(crate) fn load(&self, at: usize, size: Size) -> u64 {
         let bytes = size.bytes();
         let word = self.0[at / 8].load(Ordering::Relaxed);
@@ -33,6 +34,7 @@ impl Words {
     }
 
     /// Writes the lower bytes of `value` at a byte offset. The caller has checked that it ends inside.
+    #[inline]
     pub(crate) fn store(&self, at: usize, size: Size, value: u64) {
         let bytes = size.bytes();
         if at % 8 + bytes <= 8 {
@@ -49,6 +51,7 @@ impl Words {
     ///
     /// # Panics
     /// If it spans two words: atomic operations are aligned.
+    #[inline]
     pub(crate) fn update(&self, at: usize, size: Size, change: impl Fn(u64) -> Option<u64>) -> u64 {
         let bytes = size.bytes();
         assert!(at % 8 + bytes <= 8, "one word holds it");
@@ -81,6 +84,7 @@ impl Words {
 }
 
 /// The number in these bytes, at most 8.
+#[inline]
 pub(crate) fn number(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
     let start = if cfg!(target_endian = "big") { 8 - bytes.len() } else { 0 };
@@ -89,6 +93,7 @@ pub(crate) fn number(bytes: &[u8]) -> u64 {
 }
 
 /// The lower `bytes` bytes of a number, first.
+#[inline]
 pub(crate) fn bytes_of(value: u64, bytes: usize) -> [u8; 8] {
     let mut word = value.to_ne_bytes();
     if cfg!(target_endian = "big") {
@@ -98,12 +103,14 @@ pub(crate) fn bytes_of(value: u64, bytes: usize) -> [u8; 8] {
 }
 
 /// How far up in its word the number of so many bytes at `at` stands.
+#[inline]
 pub(crate) fn shift(at: usize, bytes: usize) -> u32 {
     let place = if cfg!(target_endian = "big") { 8 - bytes - at % 8 } else { at % 8 };
     place as u32 * 8
 }
 
 /// All ones in the lower `bytes` bytes.
+#[inline]
 pub(crate) fn mask(bytes: usize) -> u64 {
     u64::MAX >> (64 - 8 * bytes)
 }

@@ -25,11 +25,13 @@ impl Array {
         Ok(Array { words: Words::zeroed(words)?, entries: spec.max_entries, cpus, per_cpu, value_size })
     }
 
+    #[inline]
     pub(super) fn words(&self) -> &Words {
         &self.words
     }
 
     /// The place of the value of an index on a CPU.
+    #[inline]
     pub(super) fn place(&self, index: u32, cpu: u32) -> Option<usize> {
         (index < self.entries).then(|| index as usize * self.cpus as usize + (cpu % self.cpus) as usize)
     }
@@ -64,6 +66,7 @@ impl Array {
     }
 
     /// Bytes from one value to the next.
+    #[inline]
     pub(super) fn stride(&self) -> usize {
         self.value_size.next_multiple_of(8)
     }

@@ -182,6 +182,7 @@ impl Map {
 
     /// The memory of the value at a place, and the byte in it where the value begins; `None` for maps whose values aren't
     /// bytes. Of a RINGBUF a place is a byte.
+    #[inline]
     pub(crate) fn value_at(&self, place: usize) -> Option<(&Words, usize)> {
         match &self.0.store {
             Store::Array(array) => Some((array.words(), place * array.stride())),
@@ -198,11 +199,13 @@ impl Map {
     }
 
     /// Whether programs may write its values.
+    #[inline]
     pub(crate) fn is_writable_by_programs(&self) -> bool {
         !self.has(MapFlags::RDONLY_PROG)
     }
 
     /// Whether programs may read its values.
+    #[inline]
     pub(crate) fn is_readable_by_programs(&self) -> bool {
         !self.has(MapFlags::WRONLY_PROG)
     }

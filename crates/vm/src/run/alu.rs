@@ -5,17 +5,18 @@ use sklookup_bpf::{AluOp, Cond, Order, Size, Width};
 use crate::fault::Did;
 use crate::value::{Pointer, Value};
 
-/// `dst op src`.
-pub(super) fn arithmetic(width: Width, op: AluOp, dst: Value, src: Value) -> Did<Value> {
+/// `dst op src` of numbers.
+#[inline]
+pub(super) fn numbers(width: Width, op: AluOp, dst: u64, src: u64) -> u64 {
+    match width {
+        Width::W64 => numbers64(op, dst, src),
+        Width::W32 => u64::from(numbers32(op, dst as u32, src as u32)),
+    }
+}
+
+/// `dst op src` where one is a pointer, or both.
+pub(super) fn with_pointers(width: Width, op: AluOp, dst: Value, src: Value) -> Did<Value> {
     match (dst, src) {
-        (_, src) if op == AluOp::Mov && width == Width::W64 => Ok(src),
-        (_, Value::Pointer(_)) if op == AluOp::Mov => Err(format!("copies half of {src}")),
-        // The destination of a move may hold anything.
-        (_, Value::Scalar(src)) if op == AluOp::Mov => Ok(Value::Scalar(src & u64::from(u32::MAX))),
-        (Value::Scalar(dst), Value::Scalar(src)) => Ok(Value::Scalar(match width {
-            Width::W64 => scalar64(op, dst, src),
-            Width::W32 => u64::from(scalar32(op, dst as u32, src as u32)),
-        })),
         (Value::Pointer(pointer), Value::Scalar(bytes)) | (Value::Scalar(bytes), Value::Pointer(pointer))
             if op == AluOp::Add && width == Width::W64 =>
         {
@@ -33,7 +34,8 @@ pub(super) fn arithmetic(width: Width, op: AluOp, dst: Value, src: Value) -> Did
     }
 }
 
-fn scalar64(op: AluOp, dst: u64, src: u64) -> u64 {
+#[inline]
+fn numbers64(op: AluOp, dst: u64, src: u64) -> u64 {
     let shift = (src & 63) as u32;
     match op {
         AluOp::Add => dst.wrapping_add(src),
@@ -55,7 +57,8 @@ fn scalar64(op: AluOp, dst: u64, src: u64) -> u64 {
     }
 }
 
-fn scalar32(op: AluOp, dst: u32, src: u32) -> u32 {
+#[inline]
+fn numbers32(op: AluOp, dst: u32, src: u32) -> u32 {
     let shift = src & 31;
     match op {
         AluOp::Add => dst.wrapping_add(src),
@@ -105,28 +108,33 @@ pub(super) fn swap(order: Order, size: Size, value: u64) -> u64 {
     }
 }
 
-/// `dst cond src`.
-pub(super) fn compare(width: Width, cond: Cond, dst: Value, src: Value) -> Did<bool> {
+/// `dst cond src` of numbers.
+#[inline]
+pub(super) fn compare(width: Width, cond: Cond, dst: u64, src: u64) -> bool {
+    match width {
+        Width::W64 => holds(cond, (dst, src), (dst as i64, src as i64), dst & src != 0),
+        Width::W32 => {
+            let (dst, src) = (dst as u32, src as u32);
+            holds(cond, (dst, src), (dst as i32, src as i32), dst & src != 0)
+        }
+    }
+}
+
+/// `dst cond src` where one is a pointer, or both.
+pub(super) fn compare_pointers(width: Width, cond: Cond, dst: Value, src: Value) -> Did<bool> {
     match (dst, src) {
-        (Value::Scalar(dst), Value::Scalar(src)) => Ok(match width {
-            Width::W64 => holds(cond, (dst, src), (dst as i64, src as i64), dst & src != 0),
-            Width::W32 => {
-                let (dst, src) = (dst as u32, src as u32);
-                holds(cond, (dst, src), (dst as i32, src as i32), dst & src != 0)
-            }
-        }),
         // No address is 0.
         (Value::Pointer(_), Value::NULL) | (Value::NULL, Value::Pointer(_)) if width == Width::W64 => match cond {
             Cond::Eq => Ok(false),
             Cond::Ne => Ok(true),
             _ => Err(format!("compares {dst} with {src}, which are equal or not and nothing else")),
         },
-        (Value::Pointer(one), Value::Pointer(other)) if width == Width::W64 => compare_pointers(cond, one, other),
+        (Value::Pointer(one), Value::Pointer(other)) if width == Width::W64 => compare_places(cond, one, other),
         _ => Err(format!("compares {dst} with {src}")),
     }
 }
 
-fn compare_pointers(cond: Cond, dst: Pointer, src: Pointer) -> Did<bool> {
+fn compare_places(cond: Cond, dst: Pointer, src: Pointer) -> Did<bool> {
     match cond {
         Cond::Eq => Ok(dst == src),
         Cond::Ne => Ok(dst != src),
@@ -159,13 +167,6 @@ mod tests {
     use super::*;
     use crate::value::Region;
 
-    fn numbers(width: Width, op: AluOp, dst: u64, src: u64) -> u64 {
-        match arithmetic(width, op, Value::Scalar(dst), Value::Scalar(src)).unwrap() {
-            Value::Scalar(result) => result,
-            Value::Pointer(_) => panic!("numbers give a number"),
-        }
-    }
-
     #[test]
     fn dividing_by_zero_gives_zero_and_modulo_zero_leaves_the_number() {
         for (width, all) in [(Width::W64, u64::MAX), (Width::W32, u64::from(u32::MAX))] {
@@ -196,31 +197,30 @@ mod tests {
     #[test]
     fn only_numbers_are_added_to_pointers() {
         let pointer = Value::start_of(Region::Context);
-        let moved = arithmetic(Width::W64, AluOp::Add, pointer, Value::Scalar(u64::MAX)).unwrap();
-        assert_eq!(moved, Value::Pointer(Pointer { region: Region::Context, offset: -1 }));
-        assert_eq!(arithmetic(Width::W64, AluOp::Sub, moved, pointer), Ok(Value::Scalar(u64::MAX)));
-        for (width, op) in [(Width::W64, AluOp::Or), (Width::W32, AluOp::Add), (Width::W32, AluOp::Mov)] {
-            assert!(arithmetic(width, op, pointer, pointer).is_err(), "{op:?}");
+        let next = with_pointers(Width::W64, AluOp::Add, pointer, Value::Scalar(u64::MAX)).unwrap();
+        assert_eq!(next, Value::Pointer(Pointer { region: Region::Context, offset: -1 }));
+        assert_eq!(with_pointers(Width::W64, AluOp::Sub, next, pointer), Ok(Value::Scalar(u64::MAX)));
+        for (width, op) in [(Width::W64, AluOp::Or), (Width::W32, AluOp::Add)] {
+            assert!(with_pointers(width, op, pointer, pointer).is_err(), "{op:?}");
         }
     }
 
     #[test]
     fn a_pointer_is_not_null_and_has_no_other_number() {
         let pointer = Value::start_of(Region::Context);
-        assert_eq!(compare(Width::W64, Cond::Eq, pointer, Value::NULL), Ok(false));
-        assert_eq!(compare(Width::W64, Cond::Ne, Value::NULL, pointer), Ok(true));
-        assert!(compare(Width::W64, Cond::Gt, pointer, Value::NULL).is_err());
-        assert!(compare(Width::W64, Cond::Eq, pointer, Value::Scalar(1)).is_err());
-        assert!(compare(Width::W32, Cond::Eq, pointer, Value::NULL).is_err());
+        assert_eq!(compare_pointers(Width::W64, Cond::Eq, pointer, Value::NULL), Ok(false));
+        assert_eq!(compare_pointers(Width::W64, Cond::Ne, Value::NULL, pointer), Ok(true));
+        assert!(compare_pointers(Width::W64, Cond::Gt, pointer, Value::NULL).is_err());
+        assert!(compare_pointers(Width::W64, Cond::Eq, pointer, Value::Scalar(1)).is_err());
+        assert!(compare_pointers(Width::W32, Cond::Eq, pointer, Value::NULL).is_err());
     }
 
     #[test]
     fn comparisons_are_signed_where_they_say_so() {
-        let (minus, one) = (Value::Scalar(u64::MAX), Value::Scalar(1));
-        assert_eq!(compare(Width::W64, Cond::Gt, minus, one), Ok(true));
-        assert_eq!(compare(Width::W64, Cond::SGt, minus, one), Ok(false));
-        assert_eq!(compare(Width::W32, Cond::SLt, Value::Scalar(0xffff_ffff), one), Ok(true));
-        assert_eq!(compare(Width::W64, Cond::SLt, Value::Scalar(0xffff_ffff), one), Ok(false));
+        assert!(compare(Width::W64, Cond::Gt, u64::MAX, 1));
+        assert!(!compare(Width::W64, Cond::SGt, u64::MAX, 1));
+        assert!(compare(Width::W32, Cond::SLt, 0xffff_ffff, 1));
+        assert!(!compare(Width::W64, Cond::SLt, 0xffff_ffff, 1));
     }
 
     #[test]

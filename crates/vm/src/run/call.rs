@@ -5,7 +5,7 @@ use sklookup_bpf::Reg;
 use super::callback::Round;
 use super::stack::Stack;
 use super::tail_call::Loaded;
-use super::{Next, Run};
+use super::{Leave, Next, Run};
 use crate::fault::Did;
 use crate::host::Host;
 use crate::program::Program;
@@ -63,7 +63,7 @@ impl<H: Host> Run<'_, H> {
         let Some(frame) = self.frames.last_mut() else {
             self.records.check_all_finished()?;
             return match result {
-                Value::Scalar(value) => Ok(Next::End(value)),
+                Value::Scalar(value) => Ok(Next::Leave(Leave::End(value))),
                 pointer => Err(format!("returns {pointer}")),
             };
         };

@@ -11,6 +11,7 @@ use crate::words::{Words, mask, number};
 
 impl<H: Host> Run<'_, H> {
     /// `base + offset`, which has to be a pointer.
+    #[inline(always)]
     pub(super) fn address(&self, base: Reg, offset: i16) -> Did<Pointer> {
         match self.register(base)? {
             Value::Pointer(pointer) => Ok(pointer.plus(offset as u64)),
@@ -18,6 +19,7 @@ impl<H: Host> Run<'_, H> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn load(&self, at: Pointer, size: Size) -> Did<Value> {
         let refused = || format!("reads {} bytes at offset {} of {}", size.bytes(), at.offset, at.region);
         match at.region {
@@ -39,15 +41,24 @@ impl<H: Host> Run<'_, H> {
         }
     }
 
-    pub(super) fn store(&mut self, at: Pointer, size: Size, value: Value) -> Did<()> {
-        match (at.region, value) {
-            (Region::Stack { frame }, value) => self.stack_of_mut(frame)?.store(at.offset, size, value),
-            (Region::MapValue { .. } | Region::Record(_), Value::Scalar(number)) => {
+    #[inline(always)]
+    pub(super) fn store(&mut self, at: Pointer, size: Size, value: u64) -> Did<()> {
+        match at.region {
+            Region::Stack { frame } => self.stack_of_mut(frame)?.store(at.offset, size, value),
+            Region::MapValue { .. } | Region::Record(_) => {
                 let (words, to) = self.writable_words(at, size.bytes())?;
-                words.store(to, size, number);
+                words.store(to, size, value);
                 Ok(())
             }
-            (region, value) => Err(format!("writes {value} to {region}")),
+            region => Err(format!("writes {} to {region}", Value::Scalar(value))),
+        }
+    }
+
+    /// Puts a pointer by, which can be done on the stack alone.
+    pub(super) fn store_pointer(&mut self, at: Pointer, size: Size, value: Pointer) -> Did<()> {
+        match at.region {
+            Region::Stack { frame } => self.stack_of_mut(frame)?.store_pointer(at.offset, size, value),
+            region => Err(format!("writes {} to {region}", Value::Pointer(value))),
         }
     }
 
@@ -77,7 +88,7 @@ impl<H: Host> Run<'_, H> {
                     return Err("calculates with a pointer on the stack".to_owned());
                 };
                 if let Some(new) = change(old) {
-                    stack.store(at.offset, size, Value::Scalar(new))?;
+                    stack.store(at.offset, size, new)?;
                 }
                 old
             }
@@ -124,7 +135,7 @@ impl<H: Host> Run<'_, H> {
             Region::Stack { frame } => {
                 let stack = self.stack_of_mut(frame)?;
                 let mut bytes = (to.offset..).zip(from);
-                bytes.try_for_each(|(at, byte)| stack.store(at, Size::B1, Value::Scalar(u64::from(*byte))))
+                bytes.try_for_each(|(at, byte)| stack.store(at, Size::B1, u64::from(*byte)))
             }
             Region::MapValue { .. } | Region::Record(_) => {
                 let (words, start) = self.writable_words(to, from.len())?;

@@ -12,12 +12,12 @@ mod records;
 mod stack;
 mod tail_call;
 
-use sklookup_bpf::{AluOp, Callee, Insn, MapRef, Reg, Source, Wide};
+use sklookup_bpf::{AluOp, Callee, Insn, MapRef, Reg, Source, Wide, Width};
 
 use crate::fault::{Did, Fault};
 use crate::host::Host;
 use crate::map::Map;
-use crate::program::Program;
+use crate::program::{Op, Program};
 use crate::value::{MapNumber, Pointer, Region, Value};
 use call::Frame;
 pub(crate) use helpers::{HELPERS, named};
@@ -42,20 +42,23 @@ impl Program {
     /// where a pointer has to be, more instructions than `budget`.
     pub fn run(&self, host: &mut impl Host, budget: u64) -> Result<Outcome, Fault> {
         let mut run = Run::new(&self.maps, host);
+        run.left = budget;
         // What runs in the place of this program, after a tail call.
         let mut other: Option<Box<Loaded>> = None;
         let mut at = 0;
-        for instructions in 1..=budget {
+        loop {
             let program = other.as_ref().map_or(self, |loaded| &loaded.program);
-            match run.step(program, at) {
-                Ok(Next::At(next)) => at = next,
-                Ok(Next::In(loaded, next)) => (other, at) = (Some(loaded), next),
-                Ok(Next::End(value)) => return Ok(Outcome { value, instructions }),
-                Err(what) => return Err(run.fault(program, at, what)),
+            match run.stay_in(program, at) {
+                Ok(Leave::To(loaded, next)) => (other, at) = (Some(loaded), next),
+                Ok(Leave::End(value)) => return Ok(Outcome { value, instructions: budget - run.left }),
+                Err((at, what)) => {
+                    let what = what
+                        .unwrap_or_else(|| format!("is reached after {budget} instructions, and no run may take more"));
+                    let Op { insn, .. } = program.code[at];
+                    return Err(Fault { tail_calls: run.tail_calls, slot: program.slot(at), insn, what });
+                }
             }
         }
-        let program = other.as_ref().map_or(self, |loaded| &loaded.program);
-        Err(run.fault(program, at, format!("is reached after {budget} instructions, and no run may take more")))
     }
 }
 
@@ -63,14 +66,22 @@ impl Program {
 enum Next {
     /// At this instruction.
     At(usize),
-    /// At this instruction of another program.
-    In(Box<Loaded>, usize),
+    Leave(Leave),
+}
+
+/// Why the instructions of a program are left.
+enum Leave {
+    /// For an instruction of another program.
+    To(Box<Loaded>, usize),
+    /// With this in R0.
     End(u64),
 }
 
 /// A program that runs.
 struct Run<'a, H> {
     host: &'a mut H,
+    /// Instructions that it may still run.
+    left: u64,
     /// `None`: never written, or overwritten by a call.
     registers: [Option<Value>; 11],
     /// Of the program itself; subprograms have theirs in [`Run::frames`].
@@ -94,29 +105,57 @@ impl<'a, H: Host> Run<'a, H> {
         registers[10] = Some(Value::start_of(Region::Stack { frame: 0 }));
         let (stack, frames, more_maps) = (Stack::new(), Vec::new(), Vec::new());
         let records = Records::default();
-        Run { host, registers, stack, frames, maps, more_maps, first_map: 0, tail_calls: 0, records }
+        Run { host, left: 0, registers, stack, frames, maps, more_maps, first_map: 0, tail_calls: 0, records }
     }
 
-    fn fault(&self, program: &Program, at: usize, what: String) -> Fault {
-        Fault { tail_calls: self.tail_calls, slot: program.slot(at), insn: program.code[at].insn, what }
+    /// Runs instructions of a program, from `at` on, until it is left. An error says which instruction did what; `None`: it
+    /// would be one more than there may be.
+    fn stay_in(&mut self, program: &Program, mut at: usize) -> Result<Leave, (usize, Option<String>)> {
+        let code = &*program.code;
+        loop {
+            if self.left == 0 {
+                return Err((at, None));
+            }
+            self.left -= 1;
+            match self.step(program, &code[at], at) {
+                Ok(Next::At(next)) => at = next,
+                Ok(Next::Leave(leave)) => return Ok(leave),
+                Err(what) => return Err((at, Some(what))),
+            }
+        }
     }
 
-    /// Runs the instruction at `at`, an index into the program's code.
-    fn step(&mut self, program: &Program, at: usize) -> Did<Next> {
-        let op = &program.code[at];
+    /// Runs the instruction at `at`, which is an index into the program's code.
+    // Else each would answer by way of memory.
+    #[inline(always)]
+    fn step(&mut self, program: &Program, op: &Op, at: usize) -> Did<Next> {
         match op.insn {
+            Insn::Alu { width, op: AluOp::Mov, dst, src } => {
+                if let Some(operand) = self.scalar(src) {
+                    self.write(dst, Value::Scalar(alu::numbers(width, AluOp::Mov, 0, operand)));
+                } else {
+                    let pointer = self.source(src)?;
+                    if width == Width::W32 {
+                        return Err(format!("copies half of {pointer}"));
+                    }
+                    self.write(dst, pointer);
+                }
+            }
             Insn::Alu { width, op, dst, src } => {
-                let operand = self.source(src)?;
-                let old = if op == AluOp::Mov { Value::NULL } else { self.register(dst)? };
-                self.write(dst, alu::arithmetic(width, op, old, operand)?);
+                if let (Some(old), Some(operand)) = (self.scalar(Source::Reg(dst)), self.scalar(src)) {
+                    self.write(dst, Value::Scalar(alu::numbers(width, op, old, operand)));
+                } else {
+                    let result = alu::with_pointers(width, op, self.register(dst)?, self.source(src)?)?;
+                    self.write(dst, result);
+                }
             }
             Insn::MovSigned { width, from, dst, src } => {
                 let extended = alu::sign_extend(self.number(src)?, from);
-                self.write(dst, alu::arithmetic(width, AluOp::Mov, Value::NULL, Value::Scalar(extended))?);
+                self.write(dst, Value::Scalar(alu::numbers(width, AluOp::Mov, 0, extended)));
             }
             Insn::Neg { width, dst } => {
-                let operand = Value::Scalar(self.number(dst)?);
-                self.write(dst, alu::arithmetic(width, AluOp::Sub, Value::NULL, operand)?);
+                let negated = alu::numbers(width, AluOp::Sub, 0, self.number(dst)?);
+                self.write(dst, Value::Scalar(negated));
             }
             Insn::Swap { order, size, dst } => {
                 let swapped = alu::swap(order, size, self.number(dst)?);
@@ -134,8 +173,11 @@ impl<'a, H: Host> Run<'a, H> {
                 self.write(dst, value);
             }
             Insn::Store { size, base, offset, src } => {
-                let value = self.source(src)?;
-                self.store(self.address(base, offset)?, size, value)?;
+                let at = self.address(base, offset)?;
+                match self.source(src)? {
+                    Value::Scalar(number) => self.store(at, size, number)?,
+                    Value::Pointer(pointer) => self.store_pointer(at, size, pointer)?,
+                }
             }
             Insn::Atomic { size, op, base, offset, src } => self.atomic(size, op, self.address(base, offset)?, src)?,
             Insn::LoadWide { dst, value } => {
@@ -144,7 +186,11 @@ impl<'a, H: Host> Run<'a, H> {
             }
             Insn::Jump { .. } | Insn::JumpLong { .. } => return Ok(Next::At(op.target)),
             Insn::Branch { width, cond, dst, src, .. } => {
-                if alu::compare(width, cond, self.register(dst)?, self.source(src)?)? {
+                let holds = match (self.scalar(Source::Reg(dst)), self.scalar(src)) {
+                    (Some(dst), Some(src)) => alu::compare(width, cond, dst, src),
+                    _ => alu::compare_pointers(width, cond, self.register(dst)?, self.source(src)?)?,
+                };
+                if holds {
                     return Ok(Next::At(op.target));
                 }
             }
@@ -158,13 +204,27 @@ impl<'a, H: Host> Run<'a, H> {
     }
 
     fn register(&self, reg: Reg) -> Did<Value> {
-        self.registers[usize::from(reg.number())].ok_or_else(|| format!("reads {reg}, which nothing was written to"))
+        match self.registers[usize::from(reg.number())] {
+            Some(value) => Ok(value),
+            None => Err(unwritten(reg)),
+        }
     }
 
     fn number(&self, reg: Reg) -> Did<u64> {
         match self.register(reg)? {
             Value::Scalar(number) => Ok(number),
             pointer => Err(format!("calculates with {pointer} in {reg}")),
+        }
+    }
+
+    /// The number in an operand, if it is one: most are, and no value has to be made of it.
+    fn scalar(&self, source: Source) -> Option<u64> {
+        match source {
+            Source::Imm(imm) => Some(imm as u64),
+            Source::Reg(reg) => match &self.registers[usize::from(reg.number())] {
+                Some(Value::Scalar(number)) => Some(*number),
+                _ => None,
+            },
         }
     }
 
@@ -206,4 +266,9 @@ impl<'a, H: Host> Run<'a, H> {
             other => Err(format!("loads {other:?}")),
         }
     }
+}
+
+#[cold]
+fn unwritten(reg: Reg) -> String {
+    format!("reads {reg}, which nothing was written to")
 }

@@ -4,7 +4,7 @@ use sklookup_bpf::Reg;
 use sklookup_bpf::abi::helper;
 
 use super::stack::Stack;
-use super::{Next, Run};
+use super::{Leave, Next, Run};
 use crate::fault::Did;
 use crate::host::Host;
 use crate::program::Program;
@@ -56,6 +56,6 @@ impl<H: Host> Run<'_, H> {
     /// Goes on at an instruction of another program.
     pub(super) fn go_to(&mut self, loaded: Box<Loaded>, at: usize) -> Next {
         self.first_map = loaded.first_map;
-        Next::In(loaded, at)
+        Next::Leave(Leave::To(loaded, at))
     }
 }
