@@ -75,5 +75,6 @@ HELPER(131, void *, bpf_ringbuf_reserve, void *ringbuf, u64 size, u64 flags);
 HELPER(132, void, bpf_ringbuf_submit, void *data, u64 flags);
 HELPER(164, long, bpf_for_each_map_elem, void *map, void *callback, void *ctx, u64 flags);
 HELPER(181, long, bpf_loop, u32 times, void *callback, void *ctx, u64 flags);
+HELPER(182, long, bpf_strncmp, const char *text, u32 size, const char *constant);
 
 #define NOINLINE __attribute__((noinline))

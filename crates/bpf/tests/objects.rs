@@ -69,6 +69,16 @@ fn a_global_gets_another_value_before_loading() {
 }
 
 #[test]
+fn constants_that_the_compiler_finds_a_place_for_are_frozen_too() {
+    of_every_build("strings", |object| {
+        let constants = object.map(".rodata.str1.1").unwrap();
+        assert!(constants.frozen && object.program("by_name").unwrap().maps == [".rodata.str1.1"]);
+        let Contents::Value(bytes) = &constants.contents else { panic!("{constants:?}") };
+        assert!(bytes.windows(5).any(|window| window == b"1b5f\0"), "{bytes:?}");
+    });
+}
+
+#[test]
 fn a_program_is_whole_with_the_functions_that_it_calls_each_once() {
     of_every_build("stages", |object| {
         assert_eq!(names(&object.programs, |program| &program.name), ["entry", "refuse", "tcp", "udp"]);

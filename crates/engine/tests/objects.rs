@@ -59,6 +59,55 @@ fn a_socket_in_the_map_of_an_object_is_selected() {
 }
 
 #[test]
+fn globals_are_set_before_loading_and_read_afterwards_and_records_come_out() {
+    of_every_build("prefixes", |mut object| {
+        object.set_global("last_port", &7100u16.to_ne_bytes()).unwrap();
+        let world = World::new(&object);
+        world.put("sockets", 3);
+        // 192.0.2.0/24 is service 3.
+        world.map("services").update(&[24, 0, 0, 0, 192, 0, 2, 0], &3u32.to_ne_bytes(), update::ANY).unwrap();
+        assert_eq!(world.run("prefixes", tcp_to(7100)), SELECTED);
+        assert_eq!(world.run("prefixes", Context { protocol: 17, ..tcp_to(7101) }), PASSED);
+        let elsewhere = Context { destination: "203.0.113.7:80".parse().unwrap(), ..tcp_to(80) };
+        assert_eq!(world.run("prefixes", elsewhere), DROPPED, "service 1 has no socket");
+
+        let global = |name: &str| {
+            let global = object.globals.iter().find(|global| global.name == name).unwrap();
+            world.map(&global.map).value().unwrap()[global.offset as usize..][..8].to_vec()
+        };
+        assert_eq!(global("steered"), 1u64.to_ne_bytes());
+        assert_eq!(global("left"), 0u64.to_ne_bytes(), "of TCP");
+        let record = [3u32.to_ne_bytes(), 7100u32.to_ne_bytes()].concat();
+        assert_eq!(world.map("records").next_record().unwrap(), Some(record));
+        assert_eq!(world.map("records").next_record().unwrap(), None);
+    });
+}
+
+#[test]
+fn a_tail_call_goes_where_the_object_says_and_subprograms_are_called() {
+    of_every_build("stages", |object| {
+        let world = World::new(&object);
+        world.put("sockets", 1);
+        assert_eq!(world.run("entry", tcp_to(7001)), SELECTED, "the stage of TCP");
+        assert_eq!(world.run("entry", Context { protocol: 17, ..tcp_to(7002) }), DROPPED, "the stage of UDP, slot 0");
+        assert_eq!(world.run("entry", Context { protocol: 7, ..tcp_to(7001) }), DROPPED, "an empty stage");
+        assert_eq!(world.run("refuse", tcp_to(7003)), DROPPED);
+        assert_eq!(world.run("refuse", tcp_to(7004)), PASSED);
+    });
+}
+
+#[test]
+fn callbacks_are_called_back() {
+    of_every_build("callbacks", |object| {
+        let world = World::new(&object);
+        world.put("members", 5);
+        world.map("closed").update(&7010u32.to_ne_bytes(), &7019u32.to_ne_bytes(), update::ANY).unwrap();
+        assert_eq!(world.run("first_member", tcp_to(7009)), SELECTED);
+        assert_eq!(world.run("first_member", tcp_to(7010)), DROPPED);
+    });
+}
+
+#[test]
 fn maps_in_maps_are_filled_as_declared() {
     of_every_build("tenants", |object| {
         let world = World::new(&object);

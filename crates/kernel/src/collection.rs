@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use sklookup_bpf::object::Object;
-use sklookup_bpf::{Contents, ProgramSpec};
+use sklookup_bpf::{Contents, MapType, ProgramSpec};
 
 use crate::error::{Error, Result};
 use crate::map::Map;
@@ -31,7 +31,7 @@ impl Collection {
     /// Creates all maps of an object, fills them, and loads all its programs.
     ///
     /// # Errors
-    /// As [`Map::create`], [`Map::update`] and [`Program::load`].
+    /// As [`Map::create`], [`Map::update_map`], [`Map::update_program`] and [`Program::load`].
     pub fn load(object: &Object) -> std::result::Result<Collection, CollectionError> {
         let mut collection = Collection { maps: BTreeMap::new(), programs: BTreeMap::new() };
         for map in &object.maps {
@@ -68,11 +68,15 @@ impl Collection {
     /// Puts in the programs or maps that a map is declared with.
     fn fill(&self, map: &str, contents: &Contents) -> Result<()> {
         let Contents::Slots(slots) = contents else { return Ok(()) };
-        for (slot, name) in slots {
-            let program = self.programs.get(name).map(AsFd::as_fd);
-            let fd = self.maps.get(name).map(AsFd::as_fd).filter(|_| program.is_none()).or(program);
-            let fd = fd.expect("an object has all that its maps are declared with");
-            self.maps[map].update(&slot.to_ne_bytes(), &fd.as_raw_fd().to_ne_bytes(), 0)?;
+        let map = &self.maps[map];
+        for (&slot, name) in slots {
+            match self.maps.get(name).filter(|_| !map.info().is(MapType::ProgArray)) {
+                Some(inner) => map.update_map(&slot.to_ne_bytes(), inner, 0)?,
+                None => {
+                    let program = self.programs.get(name).expect("an object has all that its maps are declared with");
+                    map.update_program(slot, program, 0)?;
+                }
+            }
         }
         Ok(())
     }

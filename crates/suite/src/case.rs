@@ -90,6 +90,10 @@ pub enum Value {
     Bytes(Bytes),
     /// A socket by name.
     Socket(String),
+    /// A map by name, in a map of maps.
+    Map(String),
+    /// A program by name, in a PROG_ARRAY.
+    Program(String),
 }
 
 /// A program.
@@ -99,6 +103,19 @@ pub enum Program {
     Text(ProgramSpec),
     /// Compiled from a policy.
     Policy(Box<Compiled>),
+    /// From an object file.
+    Object(FromObject),
+}
+
+/// A program from an object file.
+#[derive(Clone, Debug)]
+pub struct FromObject {
+    /// The file, as the case names it.
+    pub file: Arc<str>,
+    /// The program; its maps are the case's, where they have the names that the object gives them.
+    pub spec: ProgramSpec,
+    /// The globals of the object that get other values than it has for them.
+    pub globals: Vec<(String, Bytes)>,
 }
 
 /// A program that is compiled from a policy.

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use sklookup_bpf::object::MAX_BYTES;
 use sklookup_policy::Problem;
 
 use crate::case::Case;
-use crate::load::{MAX_FILE_BYTES, load};
+use crate::load::{MAX_FILE_BYTES, load_with};
 
 /// How deep directories are looked into: further down there is a loop.
 const MAX_DEPTH: usize = 32;
@@ -34,7 +35,7 @@ pub fn read_cases(files: &[PathBuf]) -> Result<Vec<Case>, Vec<Problem>> {
     for path in files {
         match read(path)
             .map_err(|error| vec![unreadable(path, &error)])
-            .and_then(|text| load(&text, &path.to_string_lossy()))
+            .and_then(|text| load_with(&text, &path.to_string_lossy(), &|object| read_object(path, object)))
         {
             Ok(read) => cases.extend(read),
             Err(wrong) => problems.extend(wrong),
@@ -65,12 +66,31 @@ fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), (P
     Ok(())
 }
 
+/// The object file that a case file names, from the directory of the case file.
+///
+/// # Errors
+/// Why it can't be read, in words.
+pub fn read_object(cases: &Path, object: &str) -> Result<Vec<u8>, String> {
+    let path = cases.parent().unwrap_or(Path::new("")).join(object);
+    let read = fs::metadata(&path).and_then(|file| match file.is_file() {
+        true => bytes(&path, MAX_BYTES),
+        // Nobody can say when a pipe or a device ends.
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
+    });
+    read.map_err(|error| lower(error.to_string().split(" (os error").next().unwrap_or_default()))
+}
+
 fn read(path: &Path) -> io::Result<String> {
+    String::from_utf8(bytes(path, MAX_FILE_BYTES)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// The bytes of a file, and one more than it may have: enough to know that it is too long.
+fn bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut bytes = Vec::new();
-    // One byte more than a file may have: enough to know that it is too long.
-    fs::File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+    fs::File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {

@@ -73,6 +73,10 @@ pub trait Host {
     fn put(&mut self, map: &str, key: &[u8], value: &[u8], flags: u64) -> Outcome;
     /// Puts a socket under a key.
     fn put_socket(&mut self, map: &str, key: &[u8], socket: &str, flags: u64) -> Outcome;
+    /// Puts a map into a map of maps.
+    fn put_map(&mut self, map: &str, key: &[u8], inner: &str) -> Outcome;
+    /// Puts a program into a PROG_ARRAY.
+    fn put_program(&mut self, map: &str, key: &[u8], program: &str) -> Outcome;
     /// Deletes a key.
     fn delete(&mut self, map: &str, key: &[u8]) -> Outcome;
     /// The key after this one.

@@ -2,6 +2,7 @@
 
 mod case;
 mod map;
+mod object;
 mod packet;
 mod program;
 mod program_context;
@@ -18,6 +19,7 @@ use sklookup_policy::reading::{Lines, Problems, parse_toml, quote};
 use sklookup_policy::{Origin, Problem};
 
 use crate::case::Case;
+use object::Objects;
 use tree::{Keys, Node, Read, Value, Wrong, tree};
 
 /// The largest case file, in bytes.
@@ -26,11 +28,25 @@ pub const MAX_FILE_BYTES: usize = 4 << 20;
 /// The most cases of a file.
 pub const MAX_CASES: usize = 20_000;
 
-/// Reads a case file; `path` is only used to say where something is.
+/// Reads a case file; `path` is only used to say where something is. Nothing is opened: an object file that a case names is
+/// a problem.
 ///
 /// # Errors
 /// Everything that is wrong, up to one problem a case; or what TOML finds wrong when it is not TOML.
 pub fn load(text: &str, path: &str) -> Result<Vec<Case>, Vec<Problem>> {
+    load_with(text, path, &|_| Err("object files are not read here".to_owned()))
+}
+
+/// Reads a case file whose cases may name object files; `read` has the bytes of one, or says why it hasn't.
+///
+/// # Errors
+/// As [`load`], and what is wrong with an object.
+pub fn load_with(
+    text: &str,
+    path: &str,
+    read: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+) -> Result<Vec<Case>, Vec<Problem>> {
+    let objects = Objects::new(read);
     let path: Arc<str> = path.into();
     let at = |line, problem: Problem| problem.at(Origin::File { path: path.clone(), line });
     if text.len() > MAX_FILE_BYTES {
@@ -44,13 +60,13 @@ pub fn load(text: &str, path: &str) -> Result<Vec<Case>, Vec<Problem>> {
     let mut names = HashSet::new();
     let mut shared = case::Shared::default();
     let root = Node { line: 1, value: Value::Table(tree(&document, &lines)) };
-    let nodes = match written_out(root, &mut shared) {
+    let nodes = match written_out(root, &mut shared, &objects) {
         Ok(nodes) => nodes,
         Err(wrong) => return Err(vec![at(wrong.line, wrong.problem)]),
     };
     for node in nodes {
         let (line, name) = (node.line, name_of(&node));
-        let read = case::read(node, &shared, &path).and_then(|case| {
+        let read = case::read(node, &shared, &path, &objects).and_then(|case| {
             if !names.insert(case.name.clone()) {
                 return Err(Wrong::new(
                     line,
@@ -72,9 +88,9 @@ pub fn load(text: &str, path: &str) -> Result<Vec<Case>, Vec<Problem>> {
 }
 
 /// The cases of a file, those of tables written out, in its order; what all share goes to `shared`.
-fn written_out(root: Node, shared: &mut case::Shared) -> Read<Vec<Node>> {
+fn written_out(root: Node, shared: &mut case::Shared, objects: &Objects<'_>) -> Read<Vec<Node>> {
     let mut keys = root.keys("the file", "[[case]]")?;
-    shared.read(&mut keys)?;
+    shared.read(&mut keys, objects)?;
     let mut nodes = Vec::new();
     for node in list(&mut keys, "case")? {
         nodes.push(node);

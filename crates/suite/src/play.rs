@@ -247,6 +247,8 @@ fn put(case: &Case, map: &str, key: &Bytes, value: &Value, flags: u64, host: &mu
     match value {
         Value::Bytes(value) => host.put(map, &key, &value.of_width(spec(case, map).value_size as usize), flags),
         Value::Socket(socket) => host.put_socket(map, &key, socket, flags),
+        Value::Map(inner) => host.put_map(map, &key, inner),
+        Value::Program(program) => host.put_program(map, &key, program),
     }
 }
 

@@ -114,6 +114,7 @@ impl<'a> Elf<'a> {
             allowance: Cell::new(bytes.len() as u64),
         };
         elf.section_names = elf.strings(names.0)?;
+        elf.check_ranges()?;
         elf.read_symbols()?;
         elf.find_variables()?;
         elf.find_relocations()?;
@@ -200,6 +201,18 @@ impl<'a> Elf<'a> {
         Ok(relocations)
     }
 
+    /// Whether every section is within the file, used or not.
+    fn check_ranges(&self) -> Result<()> {
+        for section in self.sections() {
+            let section = section?;
+            let header = self.header(section.index)?;
+            if header.data(NativeEndian, self.bytes).is_err() {
+                return Err(past_the_end(format!("section {}", section.name), header, self.bytes));
+            }
+        }
+        Ok(())
+    }
+
     fn read_symbols(&mut self) -> Result<()> {
         let is_table = |section: &&SectionHeader64<NativeEndian>| section.sh_type(NativeEndian) == elf::SHT_SYMTAB;
         let Some(index) = self.sections.iter().position(|section| is_table(&section)) else { return Ok(()) };
@@ -257,15 +270,14 @@ impl<'a> Elf<'a> {
         if index == 0 {
             return Ok(&[]);
         }
-        self.header(index)?
-            .data(NativeEndian, self.bytes)
-            .map_err(|_| past_the_end(format!("section {index}"), self.header(index).ok(), self.bytes))
+        let header = self.header(index)?;
+        header.data(NativeEndian, self.bytes).map_err(|_| past_the_end(format!("section {index}"), header, self.bytes))
     }
 
     fn bytes_of(&self, index: usize, place: impl Fn() -> String) -> Result<&'a [u8]> {
         let header = self.header(index)?;
         let data = header.data(NativeEndian, self.bytes);
-        let data = data.map_err(|_| past_the_end(place(), Some(header), self.bytes))?;
+        let data = data.map_err(|_| past_the_end(place(), header, self.bytes))?;
         let left = self.allowance.get().checked_sub(data.len() as u64);
         let left = left.ok_or_else(|| {
             ObjectError::damaged(place(), "with it, the sections that are used have more bytes than the file")
@@ -303,8 +315,8 @@ fn whole<T: object::pod::Pod>(bytes: &[u8], place: impl Fn() -> String) -> Resul
     })
 }
 
-fn past_the_end(place: String, header: Option<&SectionHeader64<NativeEndian>>, bytes: &[u8]) -> ObjectError {
-    let (offset, size) = header.map_or((0, 0), |header| (header.sh_offset(NativeEndian), header.sh_size(NativeEndian)));
+fn past_the_end(place: String, header: &SectionHeader64<NativeEndian>, bytes: &[u8]) -> ObjectError {
+    let (offset, size) = (header.sh_offset(NativeEndian), header.sh_size(NativeEndian));
     let what = format!("it claims {size} bytes from byte {offset} on, and the file has {}", bytes.len());
     ObjectError::damaged(place, what)
 }

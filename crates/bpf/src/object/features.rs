@@ -141,7 +141,7 @@ pub(super) static OTHER_PROGRAMS: Feature = reported(
 
 /// Every feature, in the order in which the documents have them.
 pub fn features() -> &'static [&'static Feature] {
-    static DONE: [Feature; 14] = [
+    static DONE: [Feature; 15] = [
         done("sections sk_lookup and sk_lookup/NAME", "assign"),
         done("sections sk_reuseport and sk_reuseport/NAME", "members"),
         done("several programs in one section", "stages"),
@@ -153,11 +153,12 @@ pub fn features() -> &'static [&'static Feature] {
         done("maps in maps, filled as declared", "tenants"),
         done("PROG_ARRAYs, filled as declared", "stages"),
         done("the older section maps of `struct bpf_map_def`", "legacy"),
-        done("globals in .rodata, .data and .bss, and strings", "prefixes"),
+        done("globals in .rodata, .data and .bss", "prefixes"),
+        done("strings and other constants in .rodata.*", "strings"),
         done("spin locks in values", "lock"),
         done("types and source lines for the kernel's verifier", "callbacks"),
     ];
-    static ALL: [&Feature; 27] = [
+    static ALL: [&Feature; 28] = [
         &DONE[0],
         &DONE[1],
         &DONE[2],
@@ -172,6 +173,7 @@ pub fn features() -> &'static [&'static Feature] {
         &DONE[11],
         &DONE[12],
         &DONE[13],
+        &DONE[14],
         &PINNING,
         &OTHER_PROGRAMS,
         &CORE,

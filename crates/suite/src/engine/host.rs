@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sklookup_bpf::{MapSpec, ProgramSpec};
-use sklookup_engine::{Config, Link, Lookup, Machine, Map, Netns, Program, Protocol, Trace, Verdict};
+use sklookup_engine::{Config, Link, Lookup, Machine, Map, Netns, Program, Protocol, Trace, Verdict, update};
 
 use super::sockets::Open;
 use crate::case::{Operation, Packet, Send, Socket, World};
@@ -127,6 +127,16 @@ impl Host for Simulated {
     fn put_socket(&mut self, map: &str, key: &[u8], socket: &str, flags: u64) -> Outcome {
         let id = self.socket(socket)?.id();
         Ok(self.map(map)?.update_socket(key, id, flags)?)
+    }
+
+    fn put_map(&mut self, map: &str, key: &[u8], inner: &str) -> Outcome {
+        Ok(self.map(map)?.update_map(key, self.map(inner)?, update::ANY)?)
+    }
+
+    fn put_program(&mut self, map: &str, key: &[u8], program: &str) -> Outcome {
+        let index = key.try_into().map(u32::from_ne_bytes);
+        let index = index.map_err(|_| Refusal::Broken(format!("map {map} has keys of 4 bytes")))?;
+        Ok(self.map(map)?.update_program(index, self.program(program)?, update::ANY)?)
     }
 
     fn delete(&mut self, map: &str, key: &[u8]) -> Outcome {

@@ -148,6 +148,16 @@ impl Host for Machine<'_> {
         Ok(map.update(key, &value, flags)?)
     }
 
+    fn put_map(&mut self, map: &str, key: &[u8], inner: &str) -> Outcome {
+        Ok(self.map(map)?.update_map(key, self.map(inner)?, 0)?)
+    }
+
+    fn put_program(&mut self, map: &str, key: &[u8], program: &str) -> Outcome {
+        let index = key.try_into().map(u32::from_ne_bytes);
+        let index = index.map_err(|_| Refusal::Broken(format!("map {map} has keys of 4 bytes")))?;
+        Ok(self.map(map)?.update_program(index, self.program(program)?, 0)?)
+    }
+
     fn delete(&mut self, map: &str, key: &[u8]) -> Outcome {
         Ok(self.map(map)?.delete(key)?)
     }

@@ -5,6 +5,8 @@ mod names;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::map::Contents;
+use super::object::Objects;
 use super::tree::{Keys, Node, Read};
 use super::{list, step, world};
 use crate::case::{Case, Map, Program, Version};
@@ -13,22 +15,26 @@ use crate::case::{Case, Map, Program, Version};
 #[derive(Default)]
 pub(super) struct Shared {
     maps: Vec<(String, Map)>,
+    /// What is in maps of objects.
+    filled: Vec<(String, Contents)>,
     programs: Vec<(String, Program)>,
 }
 
 impl Shared {
-    pub(super) fn read(&mut self, keys: &mut Keys) -> Read<()> {
-        self.maps = world::maps(keys)?;
-        self.programs = world::programs(keys)?;
+    pub(super) fn read(&mut self, keys: &mut Keys, objects: &Objects<'_>) -> Read<()> {
+        (self.maps, self.filled) = world::maps(keys)?;
+        self.programs = world::programs(keys, objects)?;
         Ok(())
     }
 
-    /// Gives a case what it names and does not define itself: programs, then the maps that these use too.
-    fn lend(&self, case: &mut Case) {
+    /// Gives a case what it names and does not define itself: programs, then the maps that these use too, of the file or of
+    /// their objects.
+    fn lend(&self, case: &mut Case, filled: Vec<(String, Contents)>, objects: &Objects<'_>) -> Read<()> {
         let lent = missing(&self.programs, &case.world.programs, &names::programs(case));
         case.world.programs.splice(..0, lent);
         let lent = missing(&self.maps, &case.world.maps, &names::maps(case));
         case.world.maps.splice(..0, lent);
+        objects.furnish(case, filled, &self.filled)
     }
 }
 
@@ -38,7 +44,7 @@ fn missing<T: Clone>(all: &[(String, T)], own: &[(String, T)], named: &HashSet<S
     all.iter().filter(|(name, _)| is_missing(name)).cloned().collect()
 }
 
-pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>) -> Read<Case> {
+pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>, objects: &Objects<'_>) -> Read<Case> {
     let mut keys = node.keys("a case", "[[case]] and its keys below")?;
     let line = keys.line;
     let node = keys.required("name", "\"a-name\"")?;
@@ -49,13 +55,13 @@ pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>) -> Read<Case> {
     let source = keys.text("source", "where the rule is stated")?;
     let note = keys.text("note", "a sentence")?;
     let kernel = keys.take("kernel").map(|node| version(&node)).transpose()?;
-    let world = world::read(&mut keys)?;
+    let (world, filled) = world::read(&mut keys, objects)?;
     let steps = list(&mut keys, "step")?;
     // First: a file of something else has keys that no case has, and no steps either.
     keys.end()?;
     let steps = step::read(steps, line)?;
     let mut case = Case { name, file: path.clone(), line, source, kernel, note, world, steps };
-    shared.lend(&mut case);
+    shared.lend(&mut case, filled, objects)?;
     names::check(&case)?;
     Ok(case)
 }

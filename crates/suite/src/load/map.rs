@@ -3,7 +3,7 @@
 use sklookup_bpf::{MapFlags, MapSpec, MapType};
 use sklookup_policy::reading::quote;
 
-use super::tree::{Node, Read, Value as Tree, Wrong};
+use super::tree::{Keys, Node, Read, Value as Tree, Wrong};
 use crate::bytes::Bytes;
 use crate::case::{Map, Value};
 
@@ -28,9 +28,31 @@ const MAX_KEY: u32 = 1 << 16;
 const MAX_VALUE: u32 = 1 << 20;
 const MAX_MEMORY: u64 = 16 << 20;
 
-pub(super) fn map(name: &str, node: Node) -> Read<Map> {
+/// What a case says of a map.
+#[derive(Clone)]
+pub(super) enum Said {
+    /// All of it.
+    Map(Map),
+    /// What is in it: it is a map of an object.
+    Contents(Contents),
+}
+
+/// What is in a map of an object, besides what the object puts there.
+#[derive(Clone)]
+pub(super) struct Contents {
+    /// Where it is said.
+    pub(super) line: u32,
+    pub(super) values: Vec<(Bytes, Value)>,
+}
+
+pub(super) fn map(name: &str, node: Node) -> Read<Said> {
     let line = node.line;
     let mut keys = node.keys(&format!("map {name}"), FORM)?;
+    if !keys.has("type") && (keys.has("sockets") || keys.has("values")) {
+        let values = contents(&mut keys)?;
+        keys.end()?;
+        return Ok(Said::Contents(Contents { line, values }));
+    }
     let kind = keys.required("type", "\"sockmap\"")?;
     let word = kind.text("type", "\"sockmap\"")?;
     let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == word) else {
@@ -55,6 +77,14 @@ pub(super) fn map(name: &str, node: Node) -> Read<Map> {
             "make it smaller: 16 MiB and a million entries are the most",
         ));
     }
+    let contents = contents(&mut keys)?;
+    keys.end()?;
+    let spec = MapSpec { flags: MapFlags(flags), ..MapSpec::new(name, *kind, key, value, entries) };
+    Ok(Said::Map(Map { spec, contents }))
+}
+
+/// What is put into a map at the start.
+fn contents(keys: &mut Keys) -> Read<Vec<(Bytes, Value)>> {
     let mut contents = Vec::new();
     for (key, node) in keys.named("sockets", "{ 0 = \"A\" }")? {
         let socket = node.text("a socket", "the name of a socket")?.to_owned();
@@ -63,9 +93,7 @@ pub(super) fn map(name: &str, node: Node) -> Read<Map> {
     for (key, node) in keys.named("values", "{ 0 = 7 }")? {
         contents.push((key_of(&key, node.line)?, Value::Bytes(bytes(&node, "a value")?)));
     }
-    keys.end()?;
-    let spec = MapSpec { flags: MapFlags(flags), ..MapSpec::new(name, *kind, key, value, entries) };
-    Ok(Map { spec, contents })
+    Ok(contents)
 }
 
 /// A key or value, written as a number or as bytes.

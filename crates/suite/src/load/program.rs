@@ -1,23 +1,26 @@
-//! Programs: the text form, or a policy to compile.
+//! Programs: the text form, a policy to compile, or one of an object file.
 
 use sklookup_bpf::{ProgramSpec, ProgramType, parse};
 use sklookup_compiler::Strategy;
 use sklookup_policy::reading::quote;
 use sklookup_policy::{Label, Origin, Policy, Problem, parse_binding};
 
+use super::object::Objects;
 use super::tree::{Keys, Node, Read, Value, Wrong};
 use crate::case::{Compiled, Program};
 
-const FORM: &str = "a program's text, { text = \"...\" } or { policy = [\"web tcp 192.0.2.0/24 80\"] }";
+const FORM: &str =
+    "a program's text, { text = \"...\" }, { policy = [\"web tcp 192.0.2.0/24 80\"] } or { object = \"x.o\" }";
 
-pub(super) fn program(name: &str, node: Node) -> Read<Program> {
+pub(super) fn program(name: &str, node: Node, objects: &Objects<'_>) -> Read<Program> {
     if let Value::Text(text) = &node.value {
         return Ok(Program::Text(spec(name, text, ProgramType::SkLookup, "GPL", node.line)?));
     }
     let mut keys = node.keys(&format!("program {name}"), FORM)?;
-    let read = match keys.has("policy") {
-        true => Program::Policy(Box::new(compiled(&mut keys)?)),
-        false => {
+    let read = match (keys.has("policy"), keys.has("object")) {
+        (true, _) => Program::Policy(Box::new(compiled(&mut keys)?)),
+        (_, true) => Program::Object(objects.program(name, &mut keys)?),
+        _ => {
             let text = keys.required("text", FORM)?;
             let kind = keys.take("type");
             let kind = match kind.as_ref().map(|kind| kind.text("type", "\"sk_reuseport\"")).transpose()? {

@@ -3,9 +3,14 @@
 use ipnet::IpNet;
 use sklookup_policy::reading::quote;
 
+use super::map::{Contents, Said};
+use super::object::Objects;
 use super::tree::{Keys, Node, Read, Value, Wrong};
 use super::{map, program, socket};
 use crate::case::{Interface, Map, Program, World};
+
+/// Maps by name, and what is in maps of objects.
+pub(super) type Maps = (Vec<(String, Map)>, Vec<(String, Contents)>);
 
 /// What a case may set: settings of a network namespace that change nothing outside of it.
 const SYSCTLS: [&str; 7] = [
@@ -25,7 +30,8 @@ const MAX_SOCKETS: usize = 500;
 const MAX_NAMESPACES: usize = 16;
 const MAX_LINKS: usize = 500;
 
-pub(super) fn read(keys: &mut Keys) -> Read<World> {
+/// The world of a case, and what it says of maps that are none of its own.
+pub(super) fn read(keys: &mut Keys, objects: &Objects<'_>) -> Read<(World, Vec<(String, Contents)>)> {
     let line = keys.line;
     let netns: Vec<String> = texts(keys, "netns", "netns = [\"other\"]")?;
     few(netns.len(), "netns", MAX_NAMESPACES, line)?;
@@ -35,7 +41,7 @@ pub(super) fn read(keys: &mut Keys) -> Read<World> {
     let interfaces =
         bounded(interfaces, "interface", MAX_NAMESPACES)?.into_iter().map(interface).collect::<Read<_>>()?;
     let local = keys.take("local").map(|node| prefixes(&node, "local")).transpose()?.unwrap_or_default();
-    let (maps, programs) = (maps(keys)?, programs(keys)?);
+    let ((maps, filled), programs) = (maps(keys)?, programs(keys, objects)?);
     let sockets = keys.named("socket", "socket.A = \"tcp 127.0.0.1:80\"")?;
     let sockets = bounded(sockets, "socket", MAX_SOCKETS)?.into_iter().map(|(name, node)| {
         let socket = socket::socket(&node, &format!("socket {name}"))?;
@@ -45,7 +51,7 @@ pub(super) fn read(keys: &mut Keys) -> Read<World> {
     let attached = texts(keys, "link", "link = [\"program\"]")?;
     few(attached.len(), "link", MAX_LINKS, line)?;
     let links = links(attached);
-    Ok(World { netns, sysctls, interfaces, local, maps, programs, sockets, links })
+    Ok((World { netns, sysctls, interfaces, local, maps, programs, sockets, links }, filled))
 }
 
 /// The first link of a program bears its name, the second `program#2`.
@@ -61,16 +67,24 @@ fn links(programs: Vec<String>) -> Vec<(String, String)> {
     links
 }
 
-pub(super) fn maps(keys: &mut Keys) -> Read<Vec<(String, Map)>> {
-    let maps = keys.named("map", "map.redir = { type = \"sockmap\", entries = 2 }")?;
-    bounded(maps, "map", MAX_MAPS)?.into_iter().map(|(name, node)| Ok((name.clone(), map::map(&name, node)?))).collect()
+/// The maps, and what is said of maps that objects have.
+pub(super) fn maps(keys: &mut Keys) -> Read<Maps> {
+    let said = keys.named("map", "map.redir = { type = \"sockmap\", entries = 2 }")?;
+    let (mut maps, mut filled) = (Vec::new(), Vec::new());
+    for (name, node) in bounded(said, "map", MAX_MAPS)? {
+        match map::map(&name, node)? {
+            Said::Map(map) => maps.push((name, map)),
+            Said::Contents(contents) => filled.push((name, contents)),
+        }
+    }
+    Ok((maps, filled))
 }
 
-pub(super) fn programs(keys: &mut Keys) -> Read<Vec<(String, Program)>> {
+pub(super) fn programs(keys: &mut Keys, objects: &Objects<'_>) -> Read<Vec<(String, Program)>> {
     let programs = keys.named("program", "program.drop = \"r0 = 0; exit\"")?;
     bounded(programs, "program", MAX_PROGRAMS)?
         .into_iter()
-        .map(|(name, node)| Ok((name.clone(), program::program(&name, node)?)))
+        .map(|(name, node)| Ok((name.clone(), program::program(&name, node, objects)?)))
         .collect()
 }
 

@@ -120,14 +120,11 @@ impl<'a> Known<'a> {
 fn visit(case: &Case, see: &mut impl FnMut(u32, Kind, &str)) {
     let world = &case.world;
     for (_, map) in &world.maps {
-        for (_, value) in &map.contents {
-            if let Value::Socket(socket) = value {
-                see(case.line, Kind::Socket, socket);
-            }
-        }
+        map.contents.iter().for_each(|(_, value)| of_value(case.line, value, see));
     }
     for (_, program) in &world.programs {
         match program {
+            Program::Object(program) => program.spec.maps.iter().for_each(|name| see(case.line, Kind::Map, name)),
             Program::Text(spec) => spec.maps.iter().for_each(|name| see(case.line, Kind::Map, name)),
             Program::Policy(compiled) => {
                 compiled
@@ -146,6 +143,15 @@ fn visit(case: &Case, see: &mut impl FnMut(u32, Kind, &str)) {
     world.links.iter().for_each(|(_, program)| see(case.line, Kind::Program, program));
     for step in &case.steps {
         of_action(step.line, &step.action, see);
+    }
+}
+
+fn of_value(line: u32, value: &Value, see: &mut impl FnMut(u32, Kind, &str)) {
+    match value {
+        Value::Bytes(_) => {}
+        Value::Socket(name) => see(line, Kind::Socket, name),
+        Value::Map(name) => see(line, Kind::Map, name),
+        Value::Program(name) => see(line, Kind::Program, name),
     }
 }
 
@@ -207,9 +213,7 @@ fn of_action(line: u32, action: &Action, see: &mut impl FnMut(u32, Kind, &str)) 
         }
         Action::Put { map, value, .. } => {
             see(line, Kind::Map, map);
-            if let Value::Socket(name) = value {
-                see(line, Kind::Socket, name);
-            }
+            of_value(line, value, see);
         }
         Action::Open { socket, .. } => of_setup(line, &socket.setup, see),
         Action::Socket { name, operation, .. } => {
