@@ -15,7 +15,7 @@ pub fn helper_number(name: &str) -> Option<u32> {
 }
 
 /// Number and name, by number.
-const HELPERS: [(u32, &str); 87] = [
+const HELPERS: [(u32, &str); 89] = [
     (1, "bpf_map_lookup_elem"),
     (2, "bpf_map_update_elem"),
     (3, "bpf_map_delete_elem"),
@@ -30,11 +30,13 @@ const HELPERS: [(u32, &str); 87] = [
     (17, "bpf_get_cgroup_classid"),
     (22, "bpf_perf_event_read"),
     (25, "bpf_perf_event_output"),
+    (26, "bpf_skb_load_bytes"),
     (35, "bpf_get_current_task"),
     (37, "bpf_current_task_under_cgroup"),
     (42, "bpf_get_numa_node_id"),
     (46, "bpf_get_socket_cookie"),
     (55, "bpf_perf_event_read_value"),
+    (68, "bpf_skb_load_bytes_relative"),
     (80, "bpf_get_current_cgroup_id"),
     (82, "bpf_sk_select_reuseport"),
     (86, "bpf_sk_release"),

@@ -295,6 +295,29 @@ pub enum Action {
         /// What comes of it.
         expect: Answer,
     },
+    /// The value under a key is read and removed.
+    Take {
+        /// From which map.
+        map: String,
+        /// The key.
+        key: Bytes,
+        /// The value, or an errno.
+        expect: Result<Bytes, Errno>,
+    },
+    /// The owner reads the next record of a ring buffer.
+    Record {
+        /// The ring buffer.
+        map: String,
+        /// Its bytes; `None`: there is none.
+        expect: Option<Bytes>,
+    },
+    /// The owner gives up writing.
+    Freeze {
+        /// Which map.
+        map: String,
+        /// What comes of it.
+        expect: Answer,
+    },
     /// The next key is asked for.
     NextKey {
         /// In which map.

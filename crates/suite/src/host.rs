@@ -73,10 +73,16 @@ pub trait Host {
     fn put(&mut self, map: &str, key: &[u8], value: &[u8], flags: u64) -> Outcome;
     /// Puts a socket under a key.
     fn put_socket(&mut self, map: &str, key: &[u8], socket: &str, flags: u64) -> Outcome;
-    /// Puts a map into a map of maps.
-    fn put_map(&mut self, map: &str, key: &[u8], inner: &str) -> Outcome;
-    /// Puts a program into a PROG_ARRAY.
-    fn put_program(&mut self, map: &str, key: &[u8], program: &str) -> Outcome;
+    /// Puts a program under a key.
+    fn put_program(&mut self, map: &str, key: &[u8], program: &str, flags: u64) -> Outcome;
+    /// Puts a map under a key.
+    fn put_map(&mut self, map: &str, key: &[u8], inner: &str, flags: u64) -> Outcome;
+    /// Reads the value under a key and removes it.
+    fn take(&mut self, map: &str, key: &[u8]) -> Outcome<Vec<u8>>;
+    /// Reads the next record of a ring buffer, if there is one.
+    fn record(&mut self, map: &str) -> Outcome<Option<Vec<u8>>>;
+    /// Ends all writing by the owner.
+    fn freeze(&mut self, map: &str) -> Outcome;
     /// Deletes a key.
     fn delete(&mut self, map: &str, key: &[u8]) -> Outcome;
     /// The key after this one.
@@ -129,4 +135,10 @@ impl From<sklookup_kernel::Error> for Refusal {
 /// The object of this name in a table of a case; `missing` says why there may be none.
 pub(crate) fn named<'a, T>(table: &'a BTreeMap<String, T>, kind: &str, name: &str, missing: &str) -> Outcome<&'a T> {
     table.get(name).ok_or_else(|| Refusal::Broken(format!("{kind} {name} {missing}")))
+}
+
+/// The index that a key of 4 bytes is.
+pub(crate) fn index(key: &[u8]) -> Outcome<u32> {
+    let bytes = key.try_into().map_err(|_| Refusal::Broken("an index has 4 bytes".to_owned()))?;
+    Ok(u32::from_ne_bytes(bytes))
 }

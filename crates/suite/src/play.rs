@@ -109,6 +109,12 @@ fn act(case: &Case, action: &Action, host: &mut dyn Host) -> Result<(), Why> {
             let key_bytes = key.of_width(key_size(case, map));
             answered(format!("delete {key} from {map}"), expect, host.delete(map, &key_bytes))
         }
+        Action::Take { map, key, expect } => {
+            let came = host.take(map, &key.of_width(key_size(case, map)));
+            bytes(format!("take {key} from {map}"), expect, came)
+        }
+        Action::Record { map, expect } => record(map, expect.as_ref(), host),
+        Action::Freeze { map, expect } => answered(format!("freeze {map}"), expect, host.freeze(map)),
         Action::NextKey { map, key, expect } => next_key(case, map, key.as_ref(), expect, host),
         Action::Open { name, socket, expect } => answered(format!("open {name}"), expect, host.open(name, socket)),
         Action::Socket { name, operation, expect } => {
@@ -247,8 +253,8 @@ fn put(case: &Case, map: &str, key: &Bytes, value: &Value, flags: u64, host: &mu
     match value {
         Value::Bytes(value) => host.put(map, &key, &value.of_width(spec(case, map).value_size as usize), flags),
         Value::Socket(socket) => host.put_socket(map, &key, socket, flags),
-        Value::Map(inner) => host.put_map(map, &key, inner),
-        Value::Program(program) => host.put_program(map, &key, program),
+        Value::Program(program) => host.put_program(map, &key, program, flags),
+        Value::Map(inner) => host.put_map(map, &key, inner, flags),
     }
 }
 
@@ -259,16 +265,33 @@ fn next_key(
     expect: &Result<Bytes, Errno>,
     host: &mut dyn Host,
 ) -> Result<(), Why> {
-    let size = key_size(case, map);
-    let after = key.map(|key| key.of_width(size));
-    let what = format!("next key of {map}");
-    match (expect, host.next_key(map, after.as_deref())) {
+    let after = key.map(|key| key.of_width(key_size(case, map)));
+    bytes(format!("next key of {map}"), expect, host.next_key(map, after.as_deref()))
+}
+
+fn record(map: &str, expect: Option<&Bytes>, host: &mut dyn Host) -> Result<(), Why> {
+    let came = host.record(map)?;
+    if came == expect.map(|bytes| bytes.of_width(came.as_ref().map_or(0, Vec::len))) {
+        return Ok(());
+    }
+    let expected = expect.map_or_else(|| "none".to_owned(), ToString::to_string);
+    let came = came.map_or_else(|| "none".to_owned(), |record| shown(&record));
+    Err(unlike(format!("the next record of {map}"), expected, came))
+}
+
+/// Compares bytes or an errno with what was expected.
+fn bytes(what: String, expect: &Result<Bytes, Errno>, came: Outcome<Vec<u8>>) -> Result<(), Why> {
+    match (expect, came) {
         (_, Err(other @ (Refusal::Cannot(_) | Refusal::Broken(_)))) => Err(other.into()),
-        (Ok(expected), Ok(next)) if expected.of_width(size) == next => Ok(()),
+        (Ok(expected), Ok(bytes)) if expected.of_width(bytes.len()) == bytes => Ok(()),
         (Err(expected), Err(Refusal::Errno(errno))) if *expected == errno => Ok(()),
         (expected, came) => {
             let expected = expected.as_ref().map_or_else(ToString::to_string, ToString::to_string);
-            let came = came.map_or_else(|_| "an errno".to_owned(), |next| shown(&next));
+            let came = match came {
+                Ok(bytes) => shown(&bytes),
+                Err(Refusal::Errno(errno)) => errno.to_string(),
+                Err(Refusal::Cannot(why) | Refusal::Broken(why)) => why,
+            };
             Err(unlike(what, expected, came))
         }
     }

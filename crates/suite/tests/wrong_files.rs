@@ -170,7 +170,8 @@ fn a_step_does_one_thing_and_expects_what_can_come() {
         "c.toml:3: case \"x\": expect is \"EWRONG\"\n    write \"ok\" or an errno such as \"EINVAL\""
     );
     assert!(
-        told_of_step("put = \"m\", key = 0").contains("what is put is not said\n    write socket = \"A\" or value = 7")
+        told_of_step("put = \"m\", key = 0")
+            .contains("what is put is not said\n    write one of socket = \"A\", program = \"p\", ")
     );
     assert!(told_of_step("lookup = \"m\", key = \"hex:0\", expect = 1").contains("key is \"hex:0\"\n"));
     assert!(told_of_step("socket = \"A\", do = \"jump\"").contains("\"jump\" is nothing to do with a socket\n"));

@@ -29,6 +29,6 @@ pub use host::{Host, Nowhere};
 pub use map::{Map, Sockets, update};
 pub use memory::{Memory, Taken};
 pub use program::{Instructions, Program, Refused, Rules};
-pub use run::Outcome;
+pub use run::{Helper, Outcome, helpers};
 pub use socket::SocketId;
 pub use value::{MapNumber, Pointer, RecordNumber, Region, Value};

@@ -223,7 +223,7 @@ impl Definition {
 /// The type of this number, if maps of it are supported.
 pub(super) fn kind_of(number: u32, place: &str) -> Result<MapType> {
     let known = map_kind(number);
-    known.and_then(|known| known.kind).ok_or_else(|| {
+    known.and_then(|known| known.kind.ok()).ok_or_else(|| {
         let what = match known {
             Some(known) => format!("its type is {}", known.name),
             None => format!("its type is {number}, which no kernel is known to have"),

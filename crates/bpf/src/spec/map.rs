@@ -6,7 +6,7 @@ use std::ops::BitOr;
 use super::btf::MapBtf;
 
 macro_rules! types {
-    ($($number:literal $name:literal $($type:ident)?;)*) => {
+    ($($number:literal $name:literal $($type:ident)? $(=> $why:literal)?;)*) => {
         /// The type of a map, by the kernel's number: those that programs of the types here use.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u32)]
@@ -16,10 +16,10 @@ macro_rules! types {
         }
 
         const KINDS: &[MapKind] =
-            &[$(MapKind { number: $number, name: $name, kind: types!(@kind $($type)?) }),*];
+            &[$(MapKind { number: $number, name: $name, kind: types!(@kind $($type)? $($why)?) }),*];
     };
-    (@kind $type:ident) => { Some(MapType::$type) };
-    (@kind) => { None };
+    (@kind $type:ident) => { Ok(MapType::$type) };
+    (@kind $why:literal) => { Err($why) };
 }
 
 // Every type that Linux 6.18 has. Source: uapi `linux/bpf.h`, `enum bpf_map_type`.
@@ -27,36 +27,36 @@ types! {
     1 "hash" Hash;
     2 "array" Array;
     3 "prog_array" ProgArray;
-    4 "perf_event_array";
+    4 "perf_event_array" => "perf events belong to the CPUs of a kernel; a ring buffer does as much";
     5 "percpu_hash" PercpuHash;
     6 "percpu_array" PercpuArray;
-    7 "stack_trace";
-    8 "cgroup_array";
+    7 "stack_trace" => "it holds stacks of the kernel";
+    8 "cgroup_array" => "there are no cgroups in the engine";
     9 "lru_hash" LruHash;
-    10 "lru_percpu_hash";
+    10 "lru_percpu_hash" => "nothing that selects sockets has needed it; PERCPU_HASH and LRU_HASH are there";
     11 "lpm_trie" LpmTrie;
     12 "array_of_maps" ArrayOfMaps;
     13 "hash_of_maps" HashOfMaps;
-    14 "devmap";
+    14 "devmap" => "it redirects packets of XDP";
     15 "sockmap" Sockmap;
-    16 "cpumap";
-    17 "xskmap";
+    16 "cpumap" => "it redirects packets of XDP";
+    17 "xskmap" => "it redirects packets of XDP";
     18 "sockhash" Sockhash;
-    19 "cgroup_storage";
+    19 "cgroup_storage" => "it belongs to programs of cgroups";
     20 "reuseport_sockarray" ReuseportSockarray;
-    21 "percpu_cgroup_storage";
-    22 "queue";
-    23 "stack";
-    24 "sk_storage";
-    25 "devmap_hash";
-    26 "struct_ops";
+    21 "percpu_cgroup_storage" => "it belongs to programs of cgroups";
+    22 "queue" => "nothing that selects sockets has needed it";
+    23 "stack" => "nothing that selects sockets has needed it";
+    24 "sk_storage" => "sk_lookup programs may not call its helpers";
+    25 "devmap_hash" => "it redirects packets of XDP";
+    26 "struct_ops" => "it replaces functions of the kernel";
     27 "ringbuf" Ringbuf;
-    28 "inode_storage";
-    29 "task_storage";
-    30 "bloom_filter";
-    31 "user_ringbuf";
-    32 "cgrp_storage";
-    33 "arena";
+    28 "inode_storage" => "it belongs to files";
+    29 "task_storage" => "it belongs to the task that the packet interrupted";
+    30 "bloom_filter" => "nothing that selects sockets has needed it";
+    31 "user_ringbuf" => "its records come to a callback with pointers that are not modelled (dynptr)";
+    32 "cgrp_storage" => "there are no cgroups in the engine";
+    33 "arena" => "it shares addresses between programs and processes, and no address of a process enters a program";
 }
 
 /// A type of map that Linux has.
@@ -66,8 +66,8 @@ pub struct MapKind {
     pub number: u32,
     /// Its name as `bpftool` writes it: `lpm_trie`.
     pub name: &'static str,
-    /// The type, if specs can have it.
-    pub kind: Option<MapType>,
+    /// The type if specs can have it, else the reason why not.
+    pub kind: Result<MapType, &'static str>,
 }
 
 /// Every type of map that Linux has, by number.
@@ -80,7 +80,7 @@ pub fn map_kinds() -> &'static [MapKind] {
 /// ```
 /// use sklookup_bpf::{MapType, map_kind};
 ///
-/// assert_eq!(map_kind(11).unwrap().kind, Some(MapType::LpmTrie));
+/// assert_eq!(map_kind(11).unwrap().kind, Ok(MapType::LpmTrie));
 /// assert_eq!(map_kind(22).unwrap().name, "queue");
 /// assert_eq!(map_kind(99), None);
 /// ```
@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn types_are_sorted_by_number_without_a_gap() {
         assert!(KINDS.iter().zip(1..).all(|(kind, number)| kind.number == number));
-        for kind in KINDS.iter().filter_map(|kind| kind.kind) {
-            assert_eq!(map_kind(kind as u32).unwrap().kind, Some(kind));
+        for kind in KINDS.iter().filter_map(|kind| kind.kind.ok()) {
+            assert_eq!(map_kind(kind as u32).unwrap().kind, Ok(kind));
         }
     }
 }

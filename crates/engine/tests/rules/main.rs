@@ -8,6 +8,7 @@ mod interfaces;
 mod links;
 mod loading;
 mod maps;
+mod memory;
 mod programs;
 mod regular;
 mod reuseport;

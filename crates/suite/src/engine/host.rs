@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sklookup_bpf::{MapSpec, ProgramSpec};
-use sklookup_engine::{Config, Link, Lookup, Machine, Map, Netns, Program, Protocol, Trace, Verdict, update};
+use sklookup_bpf::{MapSpec, MapType, ProgramSpec};
+use sklookup_engine::{Config, Link, Lookup, Machine, Map, Netns, Program, Protocol, Trace, Verdict};
 
 use super::sockets::Open;
 use crate::case::{Operation, Packet, Send, Socket, World};
 use crate::errno::Errno;
-use crate::host::{Delivery, Host, LinkState, LoadRefusal, Outcome, Refusal, named};
+use crate::host::{Delivery, Host, LinkState, LoadRefusal, Outcome, Refusal, index, named};
 
 /// CPUs of the machine: cases name 0 and 1.
 const CPUS: u32 = 2;
@@ -118,7 +118,8 @@ impl Host for Simulated {
 
     fn put(&mut self, map: &str, key: &[u8], value: &[u8], flags: u64) -> Outcome {
         let map = self.map(map)?;
-        if map.info().kind.holds_sockets() {
+        let kind = map.info().kind;
+        if kind.holds_sockets() || kind.holds_maps() || kind == MapType::ProgArray {
             return Err(Refusal::Cannot("it has no file descriptors".to_owned()));
         }
         Ok(map.update(key, value, flags)?)
@@ -129,14 +130,24 @@ impl Host for Simulated {
         Ok(self.map(map)?.update_socket(key, id, flags)?)
     }
 
-    fn put_map(&mut self, map: &str, key: &[u8], inner: &str) -> Outcome {
-        Ok(self.map(map)?.update_map(key, self.map(inner)?, update::ANY)?)
+    fn put_program(&mut self, map: &str, key: &[u8], program: &str, flags: u64) -> Outcome {
+        Ok(self.map(map)?.update_program(index(key)?, self.program(program)?, flags)?)
     }
 
-    fn put_program(&mut self, map: &str, key: &[u8], program: &str) -> Outcome {
-        let index = key.try_into().map(u32::from_ne_bytes);
-        let index = index.map_err(|_| Refusal::Broken(format!("map {map} has keys of 4 bytes")))?;
-        Ok(self.map(map)?.update_program(index, self.program(program)?, update::ANY)?)
+    fn put_map(&mut self, map: &str, key: &[u8], inner: &str, flags: u64) -> Outcome {
+        Ok(self.map(map)?.update_map(key, self.map(inner)?, flags)?)
+    }
+
+    fn take(&mut self, map: &str, key: &[u8]) -> Outcome<Vec<u8>> {
+        Ok(self.map(map)?.lookup_and_delete(key, 0)?)
+    }
+
+    fn record(&mut self, map: &str) -> Outcome<Option<Vec<u8>>> {
+        Ok(self.map(map)?.next_record()?)
+    }
+
+    fn freeze(&mut self, map: &str) -> Outcome {
+        Ok(self.map(map)?.freeze()?)
     }
 
     fn delete(&mut self, map: &str, key: &[u8]) -> Outcome {

@@ -8,11 +8,11 @@ use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use sklookup_bpf::{MapSpec, ProgramSpec};
 use sklookup_kernel::sock_diag::{Lookup, SockDiag};
 use sklookup_kernel::socket::Socket as Inspected;
-use sklookup_kernel::{Link, Map, Netns, Program, Protocol, Sandbox, Verdict, interface};
+use sklookup_kernel::{Link, Map, Netns, Program, Protocol, RingBuffer, Sandbox, Verdict, interface};
 
 use super::sockets::Open;
 use crate::case::{Operation, Packet, Send, Socket, World};
-use crate::host::{Delivery, Host, LinkState, LoadRefusal, Outcome, Refusal, named};
+use crate::host::{Delivery, Host, LinkState, LoadRefusal, Outcome, Refusal, index, named};
 use crate::play::Stop;
 
 /// How long the kernel may take for what it does on its own, such as the end of a namespace.
@@ -148,14 +148,25 @@ impl Host for Machine<'_> {
         Ok(map.update(key, &value, flags)?)
     }
 
-    fn put_map(&mut self, map: &str, key: &[u8], inner: &str) -> Outcome {
-        Ok(self.map(map)?.update_map(key, self.map(inner)?, 0)?)
+    fn put_program(&mut self, map: &str, key: &[u8], program: &str, flags: u64) -> Outcome {
+        Ok(self.map(map)?.update_program(index(key)?, self.program(program)?, flags)?)
     }
 
-    fn put_program(&mut self, map: &str, key: &[u8], program: &str) -> Outcome {
-        let index = key.try_into().map(u32::from_ne_bytes);
-        let index = index.map_err(|_| Refusal::Broken(format!("map {map} has keys of 4 bytes")))?;
-        Ok(self.map(map)?.update_program(index, self.program(program)?, 0)?)
+    fn put_map(&mut self, map: &str, key: &[u8], inner: &str, flags: u64) -> Outcome {
+        Ok(self.map(map)?.update_map(key, self.map(inner)?, flags)?)
+    }
+
+    fn take(&mut self, map: &str, key: &[u8]) -> Outcome<Vec<u8>> {
+        Ok(self.map(map)?.lookup_and_delete(key, 0)?)
+    }
+
+    fn record(&mut self, map: &str) -> Outcome<Option<Vec<u8>>> {
+        // Where the last reader ended is in the buffer's own memory.
+        Ok(RingBuffer::new(self.map(map)?)?.next_record())
+    }
+
+    fn freeze(&mut self, map: &str) -> Outcome {
+        Ok(self.map(map)?.freeze()?)
     }
 
     fn delete(&mut self, map: &str, key: &[u8]) -> Outcome {

@@ -8,13 +8,16 @@ use crate::bytes::Bytes;
 use crate::case::{Map, Value};
 
 const FORM: &str = "{ type = \"sockmap\", entries = 2, sockets = { 0 = \"A\" } }";
-const KINDS: [(&str, MapType); 10] = [
+const KINDS: [(&str, MapType); 13] = [
     ("array", MapType::Array),
+    ("array-of-maps", MapType::ArrayOfMaps),
     ("hash", MapType::Hash),
+    ("hash-of-maps", MapType::HashOfMaps),
     ("lpm-trie", MapType::LpmTrie),
     ("lru-hash", MapType::LruHash),
     ("percpu-array", MapType::PercpuArray),
     ("percpu-hash", MapType::PercpuHash),
+    ("prog-array", MapType::ProgArray),
     ("ringbuf", MapType::Ringbuf),
     ("sockmap", MapType::Sockmap),
     ("sockhash", MapType::Sockhash),
@@ -48,7 +51,7 @@ pub(super) struct Contents {
 pub(super) fn map(name: &str, node: Node) -> Read<Said> {
     let line = node.line;
     let mut keys = node.keys(&format!("map {name}"), FORM)?;
-    if !keys.has("type") && (keys.has("sockets") || keys.has("values")) {
+    if !keys.has("type") && ["sockets", "values", "programs", "maps"].iter().any(|key| keys.has(key)) {
         let values = contents(&mut keys)?;
         keys.end()?;
         return Ok(Said::Contents(Contents { line, values }));
@@ -63,10 +66,12 @@ pub(super) fn map(name: &str, node: Node) -> Read<Said> {
             format!("the types are {}", names.join(", ")),
         ));
     };
-    let entries = keys.number("entries", "a number of entries")?.unwrap_or(1);
-    let key = keys.number("key-size", "a number of bytes")?.unwrap_or(4);
-    let value = keys.number("value-size", "a number of bytes")?.unwrap_or(8);
-    let flags = keys.number("flags", "a number")?.unwrap_or(0);
+    let usual = usual(*kind);
+    let entries = keys.number("entries", "a number of entries")?.unwrap_or(usual.max_entries);
+    let key = keys.number("key-size", "a number of bytes")?.unwrap_or(usual.key_size);
+    let value = keys.number("value-size", "a number of bytes")?.unwrap_or(usual.value_size);
+    let flags = keys.number("flags", "a number")?.unwrap_or(usual.flags.0);
+    let inner = keys.take("inner").map(|node| inner(name, node)).transpose()?;
     let small = entries <= MAX_ENTRIES && u64::from(entries) * (u64::from(key) + u64::from(value)) <= MAX_MEMORY;
     // The kernel refuses a sockhash of so many entries before it asks for memory.
     let refused = *kind == MapType::Sockhash && entries > i32::MAX as u32;
@@ -79,7 +84,7 @@ pub(super) fn map(name: &str, node: Node) -> Read<Said> {
     }
     let contents = contents(&mut keys)?;
     keys.end()?;
-    let spec = MapSpec { flags: MapFlags(flags), ..MapSpec::new(name, *kind, key, value, entries) };
+    let spec = MapSpec { flags: MapFlags(flags), inner, ..MapSpec::new(name, *kind, key, value, entries) };
     Ok(Said::Map(Map { spec, contents }))
 }
 
@@ -93,7 +98,37 @@ fn contents(keys: &mut Keys) -> Read<Vec<(Bytes, Value)>> {
     for (key, node) in keys.named("values", "{ 0 = 7 }")? {
         contents.push((key_of(&key, node.line)?, Value::Bytes(bytes(&node, "a value")?)));
     }
+    for (key, node) in keys.named("programs", "{ 0 = \"p\" }")? {
+        let program = node.text("a program", "the name of a program")?.to_owned();
+        contents.push((key_of(&key, node.line)?, Value::Program(program)));
+    }
+    for (key, node) in keys.named("maps", "{ 0 = \"m\" }")? {
+        let map = node.text("a map", "the name of a map")?.to_owned();
+        contents.push((key_of(&key, node.line)?, Value::Map(map)));
+    }
     Ok(contents)
+}
+
+/// What the maps in a map of maps look like.
+fn inner(name: &str, node: Node) -> Read<Box<MapSpec>> {
+    let line = node.line;
+    if let Said::Map(inner) = map(&format!("{name}, inner"), node)?
+        && inner.contents.is_empty()
+    {
+        return Ok(Box::new(inner.spec));
+    }
+    let message = format!("what maps in {name} look like has something in it");
+    Err(Wrong::new(line, message, "write what is in a map where that map is"))
+}
+
+/// What a map of this type is like unless the case says otherwise.
+fn usual(kind: MapType) -> MapSpec {
+    match kind {
+        MapType::Ringbuf => MapSpec::ringbuf("", 4096),
+        MapType::LpmTrie => MapSpec { flags: MapFlags::NO_PREALLOC, ..MapSpec::new("", kind, 8, 8, 1) },
+        MapType::ProgArray | MapType::ArrayOfMaps | MapType::HashOfMaps => MapSpec::new("", kind, 4, 4, 1),
+        _ => MapSpec::new("", kind, 4, 8, 1),
+    }
 }
 
 /// A key or value, written as a number or as bytes.

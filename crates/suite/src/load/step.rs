@@ -20,9 +20,9 @@ const MAX_REPEAT: u32 = 10_000;
 const ANSWER: &str = "\"ok\" or an errno such as \"EINVAL\"";
 
 /// What a step can do, by the key that says so.
-const ACTIONS: [&str; 16] = [
+const ACTIONS: [&str; 19] = [
     "packet", "ask", "test-run", "load", "create", "attach", "update", "detach", "query", "info", "lookup", "put",
-    "delete", "next-key", "open", "socket",
+    "delete", "take", "record", "freeze", "next-key", "open", "socket",
 ];
 
 pub(super) fn read(nodes: Vec<Node>, line: u32) -> Read<Vec<Step>> {
@@ -113,15 +113,36 @@ fn map_action(keys: &mut Keys) -> Read<Option<Action>> {
     if let Some(map) = keys.text("put", "the name of a map")? {
         let (key, flags) = (key(keys)?, flags(keys)?);
         // What a value says can't be told from the name of a socket: two words for it.
-        let value = match (keys.text("socket", "the name of a socket")?, keys.take("value")) {
-            (Some(socket), None) => Value::Socket(socket),
-            (None, Some(node)) => Value::Bytes(bytes(&node, "value")?),
-            _ => return Err(Wrong::new(keys.line, "what is put is not said", "write socket = \"A\" or value = 7")),
+        let mut values = Vec::new();
+        values.extend(keys.text("socket", "the name of a socket")?.map(Value::Socket));
+        values.extend(keys.text("program", "the name of a program")?.map(Value::Program));
+        values.extend(keys.text("map", "the name of a map")?.map(Value::Map));
+        values.extend(keys.take("value").map(|node| bytes(&node, "value").map(Value::Bytes)).transpose()?);
+        let Ok([value]) = <[Value; 1]>::try_from(values) else {
+            let help = "write one of socket = \"A\", program = \"p\", map = \"m\" and value = 7";
+            return Err(Wrong::new(keys.line, "what is put is not said", help));
         };
         return Ok(Some(Action::Put { map, key, value, flags, expect: answer(keys)? }));
     }
     if let Some(map) = keys.text("delete", "the name of a map")? {
         return Ok(Some(Action::Delete { map, key: key(keys)?, expect: answer(keys)? }));
+    }
+    if let Some(map) = keys.text("take", "the name of a map")? {
+        let key = key(keys)?;
+        let node = keys.required("expect", "a value or an errno")?;
+        let expect = errno(&node).map_or_else(|| bytes(&node, "expect").map(Ok), |errno| Ok(Err(errno)))?;
+        return Ok(Some(Action::Take { map, key, expect }));
+    }
+    if let Some(map) = keys.text("record", "the name of a ring buffer")? {
+        let node = keys.required("expect", "bytes or \"none\"")?;
+        let expect = match &node.value {
+            Tree::Text(word) if word == "none" => None,
+            _ => Some(bytes(&node, "expect")?),
+        };
+        return Ok(Some(Action::Record { map, expect }));
+    }
+    if let Some(map) = keys.text("freeze", "the name of a map")? {
+        return Ok(Some(Action::Freeze { map, expect: answer(keys)? }));
     }
     if let Some(map) = keys.text("next-key", "the name of a map")? {
         let key = keys.take("key").map(|node| bytes(&node, "key")).transpose()?;

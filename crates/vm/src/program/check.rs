@@ -5,7 +5,7 @@ use sklookup_bpf::{AluOp, Callee, Insn, MapRef, MapType, Reg, Source, Wide, Widt
 use super::{Instructions, Rules, written};
 use crate::errno::Errno;
 use crate::map::Map;
-use crate::run::{HELPERS, named};
+use crate::run::{named, refusal};
 
 type Checked = Result<(), (Errno, String)>;
 
@@ -48,10 +48,10 @@ fn check_helper(number: u32, rules: &Rules) -> Checked {
             format!("calls a helper that a program of this type cannot use, {}", named(number)),
         ));
     }
-    if !HELPERS.contains(&number) {
-        return Err((Errno::INVAL, format!("calls {}, which is not implemented", named(number))));
+    match refusal(number) {
+        None => Ok(()),
+        Some(why) => Err((Errno::INVAL, format!("calls {}, which is not implemented: {why}", named(number)))),
     }
-    Ok(())
 }
 
 fn check_wide(value: Wide, maps: &[Map]) -> Checked {

@@ -4,6 +4,7 @@ mod args;
 mod maps;
 mod ringbuf;
 mod strings;
+mod table;
 
 use sklookup_bpf::abi::helper;
 use sklookup_bpf::{Reg, helper_name};
@@ -15,35 +16,8 @@ use crate::host::Host;
 use crate::program::Program;
 use crate::value::Value;
 
-/// The helpers that are implemented.
-pub(crate) const HELPERS: [u32; 26] = [
-    helper::MAP_LOOKUP_ELEM,
-    helper::MAP_UPDATE_ELEM,
-    helper::MAP_DELETE_ELEM,
-    helper::KTIME_GET_NS,
-    helper::GET_PRANDOM_U32,
-    helper::GET_SMP_PROCESSOR_ID,
-    helper::GET_NUMA_NODE_ID,
-    helper::KTIME_GET_BOOT_NS,
-    helper::KTIME_GET_COARSE_NS,
-    helper::KTIME_GET_TAI_NS,
-    helper::JIFFIES64,
-    helper::STRTOL,
-    helper::STRTOUL,
-    helper::STRNCMP,
-    helper::RINGBUF_OUTPUT,
-    helper::RINGBUF_RESERVE,
-    helper::RINGBUF_SUBMIT,
-    helper::RINGBUF_DISCARD,
-    helper::RINGBUF_QUERY,
-    helper::MAP_LOOKUP_PERCPU_ELEM,
-    helper::LOOP,
-    helper::FOR_EACH_MAP_ELEM,
-    helper::TAIL_CALL,
-    helper::SK_SELECT_REUSEPORT,
-    helper::SK_RELEASE,
-    helper::SK_ASSIGN,
-];
+pub(crate) use table::refusal;
+pub use table::{Helper, helpers};
 
 /// Nanoseconds of a tick, 250 a second.
 const JIFFY: u64 = 4_000_000;

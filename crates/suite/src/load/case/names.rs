@@ -184,9 +184,12 @@ fn of_action(line: u32, action: &Action, see: &mut impl FnMut(u32, Kind, &str)) 
             }
         }
         Action::Load { program, .. } => see(line, Kind::Program, program),
-        Action::Create { map, .. } | Action::Delete { map, .. } | Action::NextKey { map, .. } => {
-            see(line, Kind::Map, map)
-        }
+        Action::Create { map, .. }
+        | Action::Delete { map, .. }
+        | Action::Take { map, .. }
+        | Action::Record { map, .. }
+        | Action::Freeze { map, .. }
+        | Action::NextKey { map, .. } => see(line, Kind::Map, map),
         Action::Attach { program, netns, .. } => {
             see(line, Kind::Program, program);
             netns.iter().for_each(|name| see(line, Kind::Netns, name));
