@@ -4,16 +4,20 @@ use std::ffi::OsString;
 
 /// The command line of this process as it could be typed again. It is kept with what it did, so a long one is cut.
 pub fn typed() -> String {
-    line(std::env::args_os().skip(1))
+    of_ours(std::env::args_os().skip(1))
 }
 
-fn line(arguments: impl Iterator<Item = OsString>) -> String {
+fn of_ours(arguments: impl Iterator<Item = OsString>) -> String {
+    let words = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let words: Vec<String> = std::iter::once("sklookup".to_owned()).chain(words).collect();
+    line(&words)
+}
+
+/// The words of a command in one line, cut if it is long.
+pub fn line(words: &[String]) -> String {
     const LONGEST: usize = 400; // characters
-    let mut line = "sklookup".to_owned();
-    for argument in arguments {
-        line.push(' ');
-        line.push_str(&quoted(&argument.to_string_lossy()));
-    }
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    let line = words.join(" ");
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line,
@@ -38,14 +42,14 @@ mod tests {
     fn a_command_line_is_kept_as_a_shell_would_read_it() {
         let words = ["run", "--bind", "tcp 127.0.0.0/8 80", "--", "sh", "-c", "echo 'a'", ""];
         assert_eq!(
-            line(words.into_iter().map(Into::into)),
+            of_ours(words.into_iter().map(Into::into)),
             r"sklookup run --bind 'tcp 127.0.0.0/8 80' -- sh -c 'echo '\''a'\''' ''"
         );
     }
 
     #[test]
     fn a_long_command_line_is_cut_between_characters() {
-        let line = line(["ü".repeat(1000)].into_iter().map(Into::into));
+        let line = of_ours(["ü".repeat(1000)].into_iter().map(Into::into));
         assert_eq!(line.chars().count(), 403);
         assert!(line.ends_with("ü..."), "{line}");
     }

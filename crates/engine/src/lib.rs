@@ -85,5 +85,5 @@ pub use netns::{Interface, Lookup, Netns, Sysctls};
 pub use packet::{Ingress, Packet, Protocol, Segment};
 pub use program::{Context, LoadError, Program, TestRun, Verdict};
 pub use sklookup_vm::{Fault, SocketId};
-pub use socket::{Family, OtherKind, OtherSocket, Shutdown, Socket, State};
+pub use socket::{Family, OtherKind, OtherSocket, Shutdown, Snapshot, Socket, State};
 pub use trace::Trace;

@@ -22,9 +22,11 @@ const RTM_GETADDR: u16 = 22;
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const VETH_INFO_PEER: u16 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -54,6 +56,14 @@ pub fn index_of(name: &str) -> Result<Option<u32>> {
 /// The name of the interface with this index; `None`: there is none.
 pub fn name_of(index: u32) -> Result<Option<String>> {
     Ok(links()?.into_iter().find(|link| link.index == index).map(|link| link.name))
+}
+
+/// The index of the VRF that an interface belongs to.
+pub fn vrf_of(index: u32) -> Result<Option<u32>> {
+    let head = LinkHead { index, ..LinkHead::new_zeroed() };
+    open()
+        .and_then(|mut netlink| netlink.ask(RTM_GETLINK, head.as_bytes(), vrf))
+        .map_err(|errno| Error::new("RTM_GETLINK", format!("interface {index}"), errno))
 }
 
 /// Every interface with its addresses, by index.
@@ -148,6 +158,15 @@ fn links() -> Result<Vec<Interface>> {
     open()
         .and_then(|mut netlink| netlink.dump(RTM_GETLINK, LinkHead::new_zeroed().as_bytes(), read))
         .map_err(|errno| Error::new("RTM_GETLINK", "all interfaces", errno))
+}
+
+fn vrf(payload: &[u8]) -> Option<Option<u32>> {
+    let (_, rest) = LinkHead::read_from_prefix(payload).ok()?;
+    let value = |wanted| attributes(rest).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let is_slave = value(IFLA_LINKINFO)
+        .is_some_and(|info| attributes(info).any(|(kind, value)| kind == IFLA_INFO_SLAVE_KIND && value == b"vrf\0"));
+    let master = value(IFLA_MASTER).and_then(|master| Some(u32::from_ne_bytes(master.try_into().ok()?)));
+    Some(master.filter(|_| is_slave))
 }
 
 fn address_from(payload: &[u8]) -> Option<(u32, IpNet)> {

@@ -99,6 +99,29 @@ impl Netlink {
         })
     }
 
+    /// Asks for one thing. EBADMSG for an answer that `read` makes nothing of.
+    pub(crate) fn ask<T>(
+        &mut self,
+        kind: u16,
+        payload: &[u8],
+        mut read: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<T, Errno> {
+        let asked = self.send(kind, 0, &[payload])?;
+        let mut answer = None;
+        while answer.is_none() {
+            self.receive(|message| {
+                if message.sequence == asked {
+                    answer = Some(match message.body {
+                        Body::Payload(payload) => read(payload).ok_or(Errno::BADMSG),
+                        Body::Failed(errno) => Err(errno),
+                        Body::Done => Err(Errno::BADMSG),
+                    });
+                }
+            })?;
+        }
+        answer.unwrap_or(Err(Errno::BADMSG))
+    }
+
     /// Asks for a whole table. `read` gets each payload; what it returns `Some` for is collected.
     ///
     /// A dump that a change interrupted is asked for again, up to ten times; the last one is given back even so, for a

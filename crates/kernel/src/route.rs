@@ -1,7 +1,9 @@
-//! Local routes: which destinations are this machine's own.
+//! Routes: which destinations are this machine's own, and what becomes of one packet.
 //!
 //! A packet reaches the hook only if a route of type `local` covers its destination; everything else is forwarded or
 //! dropped before any socket is looked for.
+
+mod one;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
@@ -13,6 +15,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 use crate::error::{Error, Result};
 use crate::interface::{self, AF_INET, AF_INET6, address, family_of, octets};
 use crate::netlink::{Writer, attributes, flag};
+pub use one::{Route, RouteKind, arriving, toward};
 
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;

@@ -120,13 +120,24 @@ impl SockDiag {
         Ok(found)
     }
 
-    /// The sockets of a protocol that are in one of these states, of both families.
+    /// The sockets of a protocol that are in one of these states, of both families. Those that listen at one address and
+    /// port come in the order in which the kernel looks at them.
     pub fn dump(&mut self, protocol: Protocol, states: &[State]) -> Result<Vec<Entry>> {
+        self.dump_of(protocol, states, Id::ANY)
+    }
+
+    /// Those of them with this local port and this peer's port: of a busy server's connections those that may be between
+    /// two endpoints. The kernel picks them out.
+    pub fn dump_between(&mut self, protocol: Protocol, states: &[State], local: u16, peer: u16) -> Result<Vec<Entry>> {
+        let ports = Id { source_port: local.to_be_bytes(), destination_port: peer.to_be_bytes(), ..Id::ANY };
+        self.dump_of(protocol, states, ports)
+    }
+
+    fn dump_of(&mut self, protocol: Protocol, states: &[State], id: Id) -> Result<Vec<Entry>> {
         let states = states.iter().fold(0, |bits, state| bits | 1u32.unbounded_shl(u32::from(state.number())));
         let mut found = Vec::new();
         for family in [AF_INET, AF_INET6] {
-            let request =
-                Request { family, protocol: protocol.number(), extensions: 0, padding: 0, states, id: Id::ANY };
+            let request = Request { family, protocol: protocol.number(), extensions: 0, padding: 0, states, id };
             let entries = self
                 .netlink
                 .dump(SOCK_DIAG_BY_FAMILY, request.as_bytes(), |payload| entry(protocol, payload))

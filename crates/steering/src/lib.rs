@@ -36,7 +36,7 @@ pub use error::Error;
 pub use machine::Review;
 pub use presence::Presence;
 pub use record::{Record, STATE_VERSION, digest};
-pub use registration::{Member, Placement, Registered};
+pub use registration::{Member, Placement, Registered, Slots};
 pub use state::{Generation, Live, State};
 pub use status::Status;
 pub use step::Step;

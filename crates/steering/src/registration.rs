@@ -14,7 +14,9 @@ use sklookup_policy::{Label, Protocol};
 use crate::commit::Current;
 use crate::error::Error;
 use crate::leaving;
-use crate::state::{Live, PATIENCE, State, check_layout};
+use crate::record::Record;
+use crate::state::{Generation, Live, PATIENCE, State, check_layout};
+use crate::step::Step;
 use crate::wait::Deadline;
 
 /// A socket that can be selected.
@@ -51,6 +53,9 @@ pub struct Registered {
     /// The socket's cookie.
     pub cookie: u64,
 }
+
+/// A label with its slots that hold a socket.
+pub type Slots = (Label, Vec<Registered>);
 
 const SLOTS: [(Family, Protocol); 4] = [
     (Family::V4, Protocol::Tcp),
@@ -182,6 +187,24 @@ impl State {
     fn register_by_commit(&self, placement: &Placement) -> Result<(), Error> {
         let keep = &mut |current: &Current<'_>| Ok(current.policy.clone());
         self.commit(std::slice::from_ref(placement), keep).map(|_| ())
+    }
+
+    /// The live generation, with what is registered under those of its labels that `wanted` picks, all while it was live.
+    ///
+    /// # Errors
+    /// As [`State::generation`].
+    pub fn generation_with(
+        &self,
+        wanted: impl Fn(&Record) -> Vec<Label>,
+    ) -> Result<Option<(Generation, Vec<Slots>)>, Error> {
+        self.at(Step::Reading);
+        self.read(|live| {
+            let generation = live.open()?;
+            let labels = wanted(&generation.record).into_iter();
+            let labels = labels.map(|label| Ok((label.clone(), generation.live.registered(&label)?)));
+            let labels = labels.collect::<Result<Vec<_>, Error>>()?;
+            Ok((generation, labels))
+        })
     }
 
     /// What is registered under a label; `None` where there is no such label.

@@ -165,6 +165,15 @@ pub struct Attached {
     pub info: Option<ProgramInfo>,
 }
 
+/// The programs on the hook of a namespace, whoever attached them.
+#[derive(Clone, Debug, Default)]
+pub struct Hook {
+    /// In the order in which they run; `None` if we may not ask.
+    pub programs: Option<Vec<Attached>>,
+    /// What of them could not be seen.
+    pub unseen: Vec<Unseen>,
+}
+
 /// Something that could not be seen, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {

@@ -88,6 +88,10 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["check", &wrong]);
     see(&["check", &first, "--packet", "tcp 127.0.0.1:4000 > 127.7.0.1:80 dev lo"]);
     see(&["check", &first, "--packet", "tcp 127.0.0.1:4000 > 192.0.2.7:80"]);
+    see(&["explain", "--policy", &first, "tcp 127.0.0.1:4000 > 127.7.0.1:80 dev lo"]);
+    see(&["explain", "--policy", &first, "tcp 127.0.0.1:4000 > 127.7.0.1:80"]);
+    see(&["explain", "--policy", &first, "tcp 127.0.0.1:4000 > 127.7.0.1:8000"]);
+    see(&["explain", "--policy", &first, "tcp 127.0.0.1:4000 > 192.0.2.7:80"]);
     see(&["diff", &first, &second]);
     see(&["test", &cases]);
     see(&["status"]);
@@ -111,9 +115,20 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["register", "game", "--pid", &pid, "--match", &udp_match]);
     see(&["register", "spare", "--pid", &pid, "--match", &tcp_match]);
     see(&["status"]);
+    let steered = "tcp 127.0.0.1:4000 > 127.7.0.1:80";
+    see(&["explain", steered]);
+    see(&["explain", "tcp 127.0.0.1:4000 > 127.7.0.1:8001"]);
+    see(&["explain", "tcp 127.0.0.1:4000 > 192.0.2.7:80"]);
+    see(&["explain", "udp 127.0.0.1:4000 > 224.0.0.1:80"]);
+    documented.compare(&as_nobody(sandbox, &["--json", "explain", steered]));
+    let mut see = |arguments: &[&str]| documented.compare(&document(arguments).1);
+    let client = TcpStream::connect(("127.0.0.1", listener.local_addr().unwrap().port())).unwrap();
+    let connected = format!("tcp {} > {}", client.local_addr().unwrap(), client.peer_addr().unwrap());
+    see(&["explain", &connected]);
     // A socket that is connected later can't be selected any more, and one that is shut down has no address either.
     udp.connect("[::1]:9").unwrap();
     rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+    see(&["explain", steered]);
     see(&["status"]);
     see(&["list"]);
     see(&["doctor"]);

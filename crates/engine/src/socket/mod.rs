@@ -4,6 +4,7 @@ mod bind;
 pub(crate) mod group;
 mod membership;
 mod other;
+mod restore;
 pub(crate) mod sock;
 mod tcp;
 mod udp;
@@ -21,6 +22,7 @@ use crate::program::Program;
 use crate::world::World;
 pub(crate) use other::OtherSock;
 pub use other::{OtherKind, OtherSocket};
+pub use restore::Snapshot;
 use sock::Sock;
 
 /// The address family of a socket, or of a packet.

@@ -11,6 +11,7 @@ mod maps;
 mod memory;
 mod programs;
 mod regular;
+mod restore;
 mod reuseport;
 mod tcp;
 mod test_run;

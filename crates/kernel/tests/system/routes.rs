@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use sklookup_kernel::route::{self, LocalRoutes};
+use sklookup_kernel::route::{self, LocalRoutes, Route, RouteKind};
 use sklookup_kernel::{Errno, Netns, interface};
 use sklookup_testbed::{Trial, plain_trial, sandbox_trial};
 
@@ -49,6 +49,33 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(found.up && found.name == "v0", "{found:?}");
             assert!(found.addresses.contains(&"198.51.100.1/24".parse().unwrap()), "{found:?}");
             assert!(found.addresses.contains(&"2001:db8:1::1/64".parse().unwrap()), "{found:?}");
+        }),
+        sandbox_trial("routing_says_who_owns_an_address_and_what_it_lets_in", |_| {
+            let (index, peer) = interface::add_veth("v0", "v1").unwrap();
+            interface::add_address(index, net("198.51.100.1").to_string().parse().unwrap()).unwrap();
+            interface::add_address(index, "198.51.101.1/24".parse().unwrap()).unwrap();
+            interface::set_up(index).unwrap();
+            interface::set_up(peer).unwrap();
+            route::add_local_route(net("192.0.2.0/24")).unwrap();
+            let toward = |address: &str| route::toward(address.parse().unwrap(), None).unwrap();
+            let local = |interface| Some(Route { kind: RouteKind::Local, interface: Some(interface) });
+            assert_eq!(toward("198.51.100.1"), local(index), "its owner, though packets take loopback");
+            assert_eq!(toward("192.0.2.7"), local(interface::LOOPBACK));
+            assert_eq!(toward("::1"), local(interface::LOOPBACK));
+            assert_eq!(toward("198.51.101.9"), Some(Route { kind: RouteKind::Unicast, interface: Some(index) }));
+            assert_eq!(toward("198.51.101.255").map(|route| route.kind), Some(RouteKind::Broadcast));
+            assert_eq!(toward("203.0.113.1"), None);
+
+            let arriving = |source: &str, destination: &str| {
+                let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+                route::arriving(index, source, destination).unwrap().map(|route| route.kind)
+            };
+            assert_eq!(arriving("198.51.101.9", "192.0.2.7"), Some(RouteKind::Local));
+            assert_eq!(arriving("198.51.101.1", "192.0.2.7"), None, "a packet of ours does not come in from outside");
+            assert_eq!(arriving("198.51.101.9", "127.0.0.1"), None, "nor one to loopback");
+            assert_eq!(interface::vrf_of(index).unwrap(), None);
+            let nowhere = route::arriving(4711, "198.51.101.9".parse().unwrap(), "192.0.2.7".parse().unwrap());
+            assert_eq!(nowhere.unwrap_err().errno(), Errno::NODEV);
         }),
         sandbox_trial("the_two_ends_of_a_veth_pair_know_their_indices", |_| {
             let (one, other) = interface::add_veth("v0", "v1").unwrap();

@@ -12,8 +12,8 @@ use sklookup_kernel::{Errno, Link, Netns, ProgramInfo, bpffs, interface, program
 use sklookup_policy::{Interface, Label, Outcome, Owner, Policy, Protocol, WhenEmpty};
 
 use super::{
-    Attached, Health, InEffect, InterfaceStatus, LabelStatus, Missing, RunStatus, SocketOwner, SocketStatus, Status,
-    Steering, Unseen,
+    Attached, Health, Hook, InEffect, InterfaceStatus, LabelStatus, Missing, RunStatus, SocketOwner, SocketStatus,
+    Status, Steering, Unseen,
 };
 use crate::counters::add;
 use crate::error::Error;
@@ -188,8 +188,22 @@ impl Status {
         Status::of_hook(netns, None)
     }
 
-    /// What is on the hook; `own` is known already.
     fn of_hook(netns: &Netns, own: Option<&ProgramInfo>) -> Status {
+        let Hook { programs, unseen } = Hook::of(netns, own);
+        Status {
+            netns: netns.describe().to_owned(),
+            inode: netns.inode(),
+            steering: Steering::Nothing,
+            programs,
+            litter: Vec::new(),
+            unseen,
+        }
+    }
+}
+
+impl Hook {
+    /// What is on the hook now; `own` is the program of the generation in effect, which need not be asked about by its id.
+    pub fn of(netns: &Netns, own: Option<&ProgramInfo>) -> Hook {
         let mut unseen = Vec::new();
         let programs = match Link::query(netns.as_fd()) {
             Ok(ids) => Some(ids.into_iter().map(|id| attached(id, own, &mut unseen)).collect()),
@@ -202,14 +216,7 @@ impl Status {
                 None
             }
         };
-        Status {
-            netns: netns.describe().to_owned(),
-            inode: netns.inode(),
-            steering: Steering::Nothing,
-            programs,
-            litter: Vec::new(),
-            unseen,
-        }
+        Hook { programs, unseen }
     }
 }
 
@@ -325,7 +332,7 @@ fn labels(
 fn attached(id: u32, own: Option<&ProgramInfo>, unseen: &mut Vec<Unseen>) -> Attached {
     const WHAT: &str = "names of the programs attached";
     if let Some(own) = own.filter(|own| own.id == id) {
-        return Attached { id, ours: false, info: Some(own.clone()) };
+        return Attached { id, ours: true, info: Some(own.clone()) };
     }
     let info = program_info_by_id(id)
         .inspect_err(|error| {

@@ -1,0 +1,118 @@
+//! An explanation for machines; docs/json.md has its shape.
+
+use serde_json::{Map, Value, json};
+use sklookup_explain::{Account, Decision, Explanation, Fate, How, Others, Seen, Verdict, Way};
+use sklookup_kernel::sock_diag::State;
+
+use super::sentences;
+use crate::command::status::program;
+use crate::render;
+
+/// All of it.
+pub fn of(explanation: &Explanation) -> Value {
+    let Explanation { packet, way, fate, disagreement, account, .. } = explanation;
+    let (socket, why) = match fate {
+        Fate::Socket(cookie) => (Some(cookie.to_string()), None),
+        Fate::Refused => (None, None),
+        Fate::Astray(astray) => (None, Some(sentences::astray(*astray, packet))),
+        Fate::Unknown(why) => (None, Some(why.clone())),
+    };
+    let sockets: Vec<Value> = explanation.sockets.values().map(self::socket).collect();
+    let programs = explanation.programs.as_ref().map(|programs| programs.iter().map(program).collect::<Vec<Value>>());
+    let unseen: Vec<Value> =
+        explanation.unseen.iter().map(|unseen| json!({ "what": unseen.what, "why": unseen.why })).collect();
+    let limits: Vec<String> = explanation.limits.iter().map(|limit| sentences::limit(*limit)).collect();
+    json!({
+        "packet": packet.to_string(),
+        "answer": sentences::kind(fate),
+        "socket": socket,
+        "why": why,
+        "disagreement": disagreement,
+        "arrival": arrival(way),
+        "account": account.as_ref().ok().map(self::account),
+        "programs": programs,
+        "others": others(explanation.others),
+        "sockets": sockets,
+        "limits": limits,
+        "unseen": unseen,
+    })
+}
+
+/// The binding that decides, and those it goes before.
+pub fn decision(decision: &Decision) -> Map<String, Value> {
+    let winner = decision.winner.as_ref().map(|entry| Value::Object(render::entry(entry)));
+    let runners_up = decision.runners_up.iter().map(|(entry, reason)| {
+        let mut fields = render::entry(entry);
+        fields.insert("reason".to_owned(), json!(reason.to_string()));
+        Value::Object(fields)
+    });
+    Map::from_iter([("decision".to_owned(), json!(winner)), ("runners-up".to_owned(), runners_up.collect())])
+}
+
+fn arrival(way: &Way) -> Value {
+    let Way::Lookup(arrival) = way else { return Value::Null };
+    let how = match arrival.how {
+        How::Named => "named",
+        How::HostLocal => "host-local",
+        How::RouteBack => "route-back",
+        How::Any => "any",
+    };
+    let interfaces: Vec<Value> =
+        arrival.interfaces.iter().map(|(index, name)| json!({ "index": index, "name": name })).collect();
+    json!({ "how": how, "interfaces": interfaces })
+}
+
+fn account(account: &Account) -> Value {
+    let run = account.run.as_ref().map(|run| {
+        let mut fields = decision(&run.decision);
+        let tried: Vec<Value> = run
+            .tried
+            .iter()
+            .map(|tried| json!({ "cookie": tried.cookie.to_string(), "refused": sentences::tried(tried) }))
+            .collect();
+        let verdict = match run.verdict {
+            Verdict::Pass => "pass",
+            Verdict::Drop => "drop",
+        };
+        fields.insert("tried".to_owned(), json!(tried));
+        fields.insert("verdict".to_owned(), json!(verdict));
+        fields.insert("selected".to_owned(), json!(run.selected.map(|cookie| cookie.to_string())));
+        Value::Object(fields)
+    });
+    let matching: Vec<String> = account.regular.matching.iter().map(u64::to_string).collect();
+    json!({
+        "connected": account.connected.map(|cookie| cookie.to_string()),
+        "run": run,
+        "regular": { "exact": account.regular.exact, "matching": matching },
+    })
+}
+
+fn socket(seen: &Seen) -> Value {
+    let entry = &seen.entry;
+    let is_connected = !matches!(entry.state, State::Listening | State::Unconnected);
+    let processes: Vec<Value> = seen
+        .holders
+        .iter()
+        .map(|holder| json!({ "pid": holder.pid, "name": holder.name, "command": holder.command, "unit": holder.unit }))
+        .collect();
+    json!({
+        "cookie": entry.cookie.to_string(),
+        "protocol": entry.protocol.to_string(),
+        "local": entry.local.to_string(),
+        "remote": is_connected.then(|| entry.remote.to_string()),
+        "uid": entry.uid,
+        "reuseport": seen.reuseport,
+        "processes": processes,
+    })
+}
+
+fn others(others: Others) -> &'static str {
+    match others {
+        Others::None => "none",
+        Others::NotAsked => "not-asked",
+        Others::NothingChanged => "nothing-changed",
+        Others::Selected => "selected",
+        Others::Dropped => "dropped",
+        Others::Unknown => "unknown",
+    }
+}

@@ -1,0 +1,105 @@
+//! What an explanation says, in sentences: the same for people and in documents.
+
+use sklookup_explain::{Arrival, Astray, Fate, How, Limit, Others, Tried};
+use sklookup_policy::{Packet, Protocol};
+
+use crate::counts::many;
+
+/// Why no socket is looked for.
+pub fn astray(astray: Astray, packet: &Packet) -> String {
+    let (source, destination) = (packet.source.ip(), packet.destination.ip());
+    match astray {
+        Astray::NotLocal => format!(
+            "{destination} is no address of this host: the packet is forwarded or dropped before any socket is looked for"
+        ),
+        Astray::Dropped if destination.is_multicast() => format!("TCP to {destination}, which is many, is dropped"),
+        Astray::Dropped => {
+            format!("routing drops a packet from {source} that comes in there, before any socket is looked for")
+        }
+        Astray::Copied => {
+            format!("datagrams to {destination} are copied to every socket that takes them; no program is asked")
+        }
+    }
+}
+
+/// How the interface was found.
+pub fn how(arrival: &Arrival, packet: &Packet) -> String {
+    match arrival.how {
+        How::Named => "as the question says".to_owned(),
+        How::HostLocal => {
+            format!("which owns {}: traffic of this host to itself seems to come in there", packet.destination.ip())
+        }
+        How::RouteBack => format!("where the route to {} leads", packet.source.ip()),
+        How::Any => format!("any that is up, for no route leads to {}", packet.source.ip()),
+    }
+}
+
+/// What becomes of a packet that no socket gets.
+pub fn refused(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "nobody: a TCP reset",
+        Protocol::Udp => "nobody: ICMP port unreachable",
+    }
+}
+
+/// What is known of programs that are not ours.
+pub fn others(others: Others) -> &'static str {
+    match others {
+        Others::None => "none",
+        Others::NotAsked => "not asked: a connected socket gets it",
+        Others::NothingChanged => "whatever it returns, who gets the packet is the same without it",
+        Others::Selected => "it, or another program that is not ours, selects the socket",
+        Others::Dropped => "it, or another program that is not ours, drops the packet",
+        Others::Unknown => "what it returns is not known",
+    }
+}
+
+/// Why a program could not select a socket.
+pub fn tried(tried: &Tried) -> Option<&'static str> {
+    use sklookup_explain::Errno;
+    Some(match tried.refused? {
+        Errno::SOCKTNOSUPPORT => "it does not listen, or is connected",
+        Errno::PROTOTYPE => "it speaks another protocol",
+        Errno::AFNOSUPPORT => "it takes no packets of this family",
+        Errno::EXIST => "another program has selected one",
+        _ => "the kernel refuses it",
+    })
+}
+
+/// What an answer leaves open.
+pub fn limit(limit: Limit) -> String {
+    match limit {
+        Limit::Counted(asked) => {
+            format!("the kernel was asked {}, and the programs on the hook counted it as packets", times(asked))
+        }
+        Limit::ReuseportProgram { shares: true } => {
+            "the socket shares its port (SO_REUSEPORT): a program of its group, if \
+            it has one, would choose the member, or refuse; without a packet it is not run"
+                .to_owned()
+        }
+        Limit::ReuseportProgram { shares: false } => {
+            "whether the socket shares its port (SO_REUSEPORT) can't be seen: a \
+            program of its group, if it has one, would choose the member, or refuse; without a packet it is not run"
+                .to_owned()
+        }
+    }
+}
+
+/// What becomes of the packet, in a word.
+pub fn kind(fate: &Fate) -> &'static str {
+    match fate {
+        Fate::Socket(_) => "socket",
+        Fate::Refused => "refused",
+        Fate::Astray(Astray::NotLocal) => "not-local",
+        Fate::Astray(Astray::Dropped) => "dropped",
+        Fate::Astray(Astray::Copied) => "copied",
+        Fate::Unknown(_) => "unknown",
+    }
+}
+
+fn times(number: usize) -> String {
+    match number {
+        1 => "once".to_owned(),
+        number => many(number, "time"),
+    }
+}

@@ -1,0 +1,21 @@
+//! What `explain` says of packets that go to real sockets.
+
+#[path = "../command/mod.rs"]
+mod command;
+mod live;
+mod others;
+// Random worlds are those of the library's own test.
+#[path = "../../../explain/tests/worlds/packets.rs"]
+mod packets;
+mod policy;
+mod random;
+mod scene;
+#[path = "../../../explain/tests/worlds/sockets.rs"]
+mod sockets;
+#[path = "../../../explain/tests/worlds/world.rs"]
+mod world;
+
+fn main() {
+    let trials = [live::trials(), others::trials(), policy::trials(), random::trials()];
+    sklookup_testbed::main(trials.into_iter().flatten().collect());
+}

@@ -1,0 +1,83 @@
+//! What the tests start from: bindings, servers, the command as another user.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use sklookup_bpf::{ProgramSpec, ProgramType};
+use sklookup_kernel::socket::Socket;
+use sklookup_kernel::{Link, Netns, Program, Sandbox, Sockmap};
+
+use crate::command::{Ran, document, sklookup};
+
+/// Adds a binding, written as for `bind`.
+pub fn bind(binding: &str) {
+    let ran = sklookup(&[&["bind"], &binding.split(' ').collect::<Vec<_>>()[..]].concat());
+    assert_eq!(ran.exit, 0, "{binding}: {ran:?}");
+}
+
+/// A listener on a port of its own choice, registered.
+pub fn server(label: &str) -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local: SocketAddr = listener.local_addr().unwrap();
+    let (pid, socket) = (std::process::id().to_string(), format!("tcp :{}", local.port()));
+    let ran = sklookup(&["register", label, "--pid", &pid, "--match", &socket]);
+    assert_eq!(ran.exit, 0, "{label} {socket}: {ran:?}");
+    listener
+}
+
+/// The cookie of a socket, as documents have it.
+pub fn cookie(socket: impl AsFd) -> String {
+    Socket::inspect(socket).unwrap().unwrap().cookie.to_string()
+}
+
+/// The answer about a packet: exit status and document.
+pub fn explain(packet: &str) -> (i32, Value) {
+    document(&["explain", packet])
+}
+
+/// A copy of the command that everybody may run: the build directory may be closed to others.
+pub fn copy_command(sandbox: &Sandbox) -> PathBuf {
+    let copy = sandbox.scratch.join("sklookup");
+    sklookup_testbed::copy_program(env!("CARGO_BIN_EXE_sklookup"), &copy);
+    copy
+}
+
+/// What an ordinary user is answered by a copy of the command.
+pub fn as_nobody(copy: &Path, arguments: &[&str]) -> Ran {
+    Command::new(copy).args(arguments).uid(65534).gid(65534).output().unwrap().into()
+}
+
+/// Somebody else's program on the hook: selects this socket, if one is given, and returns a verdict; attached as long as
+/// the link is held.
+pub fn other(selects: Option<&TcpListener>, verdict: u8) -> Link {
+    let map = Sockmap::create("others", 1).unwrap();
+    if let Some(socket) = selects {
+        map.put(0, socket.as_fd()).unwrap();
+    }
+    let text = format!(
+        "r6 = r1
+         *(u32 *)(r10 -4) = 0
+         r2 = r10
+         r2 += -4
+         r1 = map[others] ll
+         call bpf_map_lookup_elem
+         if r0 == 0 goto done
+         r7 = r0
+         r1 = r6
+         r2 = r0
+         r3 = 0
+         call bpf_sk_assign
+         r1 = r7
+         call bpf_sk_release
+     done:
+         r0 = {verdict}
+         exit"
+    );
+    let spec = ProgramSpec::from_text("other", ProgramType::SkLookup, &text).unwrap();
+    let program = Program::load(&spec, &[map.map().as_fd()]).unwrap();
+    Link::attach(&program, Netns::current().unwrap().as_fd()).unwrap()
+}

@@ -1,0 +1,115 @@
+//! Looking at sockets and at who has them.
+
+use std::collections::{HashMap, HashSet};
+
+use sklookup_kernel::Protocol;
+use sklookup_kernel::process::{self, Process};
+use sklookup_kernel::sock_diag::{Entry, SockDiag, State};
+use sklookup_kernel::socket::Socket;
+use sklookup_policy::Packet;
+
+/// A socket, and what could be seen of who has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// As the kernel lists it.
+    pub entry: Entry,
+    /// The processes that hold it, by pid.
+    pub holders: Vec<Holder>,
+    /// Whether it shares its port (`SO_REUSEPORT`); `None` where we may not ask.
+    pub reuseport: Option<bool>,
+}
+
+/// A process that holds a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its pid.
+    pub pid: u32,
+    /// Its name, as it is: any bytes.
+    pub name: String,
+    /// The command and its arguments, as they are.
+    pub command: Vec<String>,
+    /// The systemd unit it runs in.
+    pub unit: Option<String>,
+}
+
+/// The sockets that a packet could reach, or that a label could have for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Census {
+    /// Those that listen or take from anyone, and those with a peer that may be the sender; those of one place in the
+    /// order in which the kernel listed them.
+    pub(crate) sockets: Vec<Entry>,
+}
+
+impl Census {
+    /// Looks at the sockets of the namespace that `diag` was opened in.
+    pub(crate) fn take(diag: &mut SockDiag, packet: &Packet, protocol: Protocol) -> sklookup_kernel::Result<Census> {
+        let (local, peer) = (packet.destination.port(), packet.source.port());
+        let sockets = match protocol {
+            Protocol::Tcp => {
+                let mut sockets = diag.dump(protocol, &[State::Listening])?;
+                let others: Vec<State> = (2..=11).filter(|number| *number != 10).map(State::Other).collect();
+                let connections = [&[State::Connected][..], &others].concat();
+                sockets.extend(diag.dump_between(protocol, &connections, local, peer)?);
+                sockets
+            }
+            // One that is connected to port 0 takes from every port of its peer.
+            Protocol::Udp => diag.dump(protocol, &[State::Connected, State::Unconnected])?,
+        };
+        Ok(Census { sockets })
+    }
+
+    /// The socket of this cookie, if it is in a table.
+    pub(crate) fn socket(&self, cookie: u64) -> Option<&Entry> {
+        self.sockets.iter().find(|entry| entry.cookie == cookie)
+    }
+
+    /// The sockets of one place with this one, itself among them: its reuseport group, as far as can be seen.
+    pub(crate) fn members<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a Entry> {
+        self.sockets.iter().filter(|other| place(other) == place(entry))
+    }
+}
+
+/// What the members of a reuseport group have in common.
+fn place(entry: &Entry) -> impl PartialEq + '_ {
+    let Entry { protocol, ipv6, state, local, interface, uid, v6only, .. } = entry;
+    (protocol, ipv6, state, local, interface, uid, v6only)
+}
+
+/// Who holds these sockets; with how many processes that may not be looked at.
+pub(crate) fn describe(entries: Vec<Entry>) -> (Vec<Seen>, usize) {
+    let inodes: HashSet<u64> = entries.iter().map(|entry| entry.inode).filter(|inode| *inode != 0).collect();
+    if inodes.is_empty() {
+        return (entries.into_iter().map(|entry| Seen { entry, holders: Vec::new(), reuseport: None }).collect(), 0);
+    }
+    let owners = process::owners(&inodes);
+    let mut known: HashMap<u32, Holder> = HashMap::new();
+    let seen = entries.into_iter().map(|entry| {
+        let processes = owners.of.get(&entry.inode).map(Vec::as_slice).unwrap_or_default();
+        let holders: Vec<Holder> = processes
+            .iter()
+            .map(|process| known.entry(process.pid).or_insert_with(|| holder(process.pid, &process.name)).clone())
+            .collect();
+        let reuseport = holders.iter().find_map(|holder| reuseport(holder.pid, entry.inode));
+        Seen { entry, holders, reuseport }
+    });
+    (seen.collect(), owners.hidden)
+}
+
+fn holder(pid: u32, name: &str) -> Holder {
+    let process = Process::open(pid).ok();
+    let process = process.as_ref();
+    Holder {
+        pid,
+        name: name.to_owned(),
+        command: process.and_then(|process| process.command_line().ok()).unwrap_or_default(),
+        unit: process.and_then(|process| process.unit().ok()).flatten(),
+    }
+}
+
+/// Whether a socket shares its port, asked of a duplicate of the process's fd; `None` where there is none to be had.
+fn reuseport(pid: u32, inode: u64) -> Option<bool> {
+    let process = Process::open(pid).ok()?;
+    let fd = process.sockets().ok()?.into_iter().find(|socket| socket.inode == inode)?.fd;
+    let socket = Socket::inspect(process.take_fd(fd).ok()?).ok()??;
+    (socket.inode == inode).then_some(socket.reuseport)
+}
