@@ -7,7 +7,6 @@ use ipnet::IpNet;
 use crate::binding::{Binding, Outcome};
 use crate::entry::{Entry, Origin};
 use crate::names::{Interface, Label};
-use crate::policy::MAX_BINDINGS;
 use crate::ports::Ports;
 use crate::prefix::Shown;
 use crate::problem::Problem;
@@ -35,8 +34,8 @@ pub(crate) enum Unexpanded {
 }
 
 impl Shorthand {
-    /// Adds the bindings to `entries`, which never hold more than [`MAX_BINDINGS`]. Items written twice count once.
-    pub(crate) fn expand(mut self, origin: &Origin, entries: &mut Vec<Entry>) -> Result<(), Unexpanded> {
+    /// Adds the bindings to `entries`, which never hold more than `most`. Items written twice count once.
+    pub(crate) fn expand(mut self, origin: &Origin, entries: &mut Vec<Entry>, most: usize) -> Result<(), Unexpanded> {
         sort_and_dedup(&mut self.protocols);
         sort_and_dedup(&mut self.destinations);
         sort_and_dedup(&mut self.ports);
@@ -45,9 +44,9 @@ impl Shorthand {
 
         // In 128 bits: three lists can have millions of items each.
         let count = (self.protocols.len() * self.ports.len()) as u128 * self.pairs();
-        if count > (MAX_BINDINGS - entries.len()) as u128 {
+        if count > most.saturating_sub(entries.len()) as u128 {
             let problem = Problem::new(format!("{count} bindings more than the {} before", entries.len()))
-                .help(format!("at most {MAX_BINDINGS} are possible: write prefixes and port ranges where you can"));
+                .help(format!("at most {most} are possible: write prefixes and port ranges where you can"));
             return Err(Unexpanded::TooMany(problem));
         }
 
@@ -87,7 +86,8 @@ impl Shorthand {
             return Ok(());
         }
         let lonely = |nets: &[IpNet], others: &[IpNet]| {
-            nets.iter().copied().find(|&net| !others.iter().any(|&other| same_family(net, other)))
+            let [v4, v6] = [true, false].map(|v4| others.iter().any(|other| other.addr().is_ipv4() == v4));
+            nets.iter().copied().find(|net| if net.addr().is_ipv4() { !v4 } else { !v6 })
         };
         let (what, net, other) = if let Some(net) = lonely(&self.destinations, &self.sources) {
             ("destination", net, "source")
@@ -144,4 +144,21 @@ fn same_family(a: IpNet, b: IpNet) -> bool {
 fn sort_and_dedup<T: Ord>(items: &mut Vec<T>) {
     items.sort_unstable();
     items.dedup();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::parse_binding;
+
+    /// Each of one list was once compared with each of the other.
+    #[test]
+    fn a_destination_without_a_source_of_its_family_is_found_at_once_in_long_lists() {
+        const LONG: u32 = 300_000;
+        let v6: String = (0..LONG).map(|n| format!("fd00::{:x}:{:x},", n >> 16, n & 0xffff)).collect();
+        let v4: String = (0..LONG).map(|n| format!("10.{}.{}.{},", n >> 16, n >> 8 & 255, n & 255)).collect();
+        let line = format!("web tcp {v6}fd01::1 80 from {v4}10.255.0.0");
+        let problem = parse_binding(&line, Origin::Command("test".into())).unwrap_err();
+        assert!(problem.message.contains("is IPv6, and no source of this entry is"), "{problem}");
+    }
 }

@@ -10,6 +10,7 @@ use crate::entry::{Entry, Origin};
 use crate::expand::{Names, Shorthand, Unexpanded};
 use crate::line;
 use crate::lines::Lines;
+use crate::policy::MAX_BINDINGS;
 use crate::problem::{Problem, Problems, quote};
 use crate::table;
 
@@ -109,7 +110,7 @@ impl Reader<'_> {
 
     fn expand(&mut self, span: Range<usize>, shorthand: Shorthand) -> Result<(), TooMany> {
         let origin = self.origin(&span);
-        let Err(unexpanded) = shorthand.expand(&origin, &mut self.entries) else { return Ok(()) };
+        let Err(unexpanded) = shorthand.expand(&origin, &mut self.entries, MAX_BINDINGS) else { return Ok(()) };
         let too_many = matches!(unexpanded, Unexpanded::TooMany(_));
         self.problems.add(|| Problem::from(unexpanded).at(origin));
         if too_many { Err(TooMany) } else { Ok(()) }
@@ -178,7 +179,6 @@ pub fn parse_toml<'a>(text: &'a str, lines: &Lines<'_>, path: &Arc<str>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::MAX_BINDINGS;
     use crate::problem::MAX_PROBLEMS;
 
     fn lines_of(text: &str) -> Vec<(String, u32)> {

@@ -7,6 +7,7 @@ use crate::binding::{Outcome, WhenEmpty};
 use crate::entry::{Entry, Origin};
 use crate::expand::{Names, Shorthand};
 use crate::names::Label;
+use crate::policy::MAX_BINDINGS;
 use crate::ports::Ports;
 use crate::prefix::parse_prefix;
 use crate::problem::{Problem, quote};
@@ -16,14 +17,19 @@ use crate::protocol::Protocol;
 ///
 /// What follows the ports may come in any order.
 pub fn parse_binding(words: &str, origin: Origin) -> Result<Vec<Entry>, Problem> {
-    expand(read(words, &mut Names::default()), origin)
+    parse_binding_up_to(MAX_BINDINGS, words, origin)
+}
+
+/// The same for readers that take fewer bindings than a policy can have: more than `most` of them are an error.
+pub fn parse_binding_up_to(most: usize, words: &str, origin: Origin) -> Result<Vec<Entry>, Problem> {
+    expand(read(words, &mut Names::default()), origin, most)
 }
 
 /// Reads the one-line form without its first word, such as `tcp 192.0.2.0/24 80`, into bindings that steer to `label`.
 ///
 /// `when_empty` is what they do without a socket, unless the words say so themselves.
 pub fn parse_match(words: &str, label: Label, when_empty: WhenEmpty, origin: Origin) -> Result<Vec<Entry>, Problem> {
-    expand(read_match(words, label, when_empty), origin)
+    expand(read_match(words, label, when_empty), origin, MAX_BINDINGS)
 }
 
 /// Reads the one-line form.
@@ -44,9 +50,9 @@ pub(crate) fn read(text: &str, names: &mut Names) -> Result<Shorthand, Problem> 
     read_rest(words, outcome, names)
 }
 
-fn expand(shorthand: Result<Shorthand, Problem>, origin: Origin) -> Result<Vec<Entry>, Problem> {
+fn expand(shorthand: Result<Shorthand, Problem>, origin: Origin, most: usize) -> Result<Vec<Entry>, Problem> {
     let mut entries = Vec::new();
-    match shorthand.and_then(|shorthand| Ok(shorthand.expand(&origin, &mut entries)?)) {
+    match shorthand.and_then(|shorthand| Ok(shorthand.expand(&origin, &mut entries, most)?)) {
         Ok(()) => Ok(entries),
         Err(problem) => Err(problem.at(origin)),
     }
