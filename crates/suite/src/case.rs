@@ -100,11 +100,11 @@ pub enum Value {
 #[derive(Clone, Debug)]
 pub enum Program {
     /// Written in the text form; its maps are the case's.
-    Text(ProgramSpec),
+    Text(Arc<ProgramSpec>),
     /// Compiled from a policy.
-    Policy(Box<Compiled>),
+    Policy(Arc<Compiled>),
     /// From an object file.
-    Object(FromObject),
+    Object(Box<FromObject>),
 }
 
 /// A program from an object file.

@@ -6,6 +6,7 @@ mod object;
 mod packet;
 mod program;
 mod program_context;
+mod room;
 mod socket;
 mod step;
 mod table;
@@ -20,6 +21,7 @@ use sklookup_policy::{Origin, Problem};
 
 use crate::case::Case;
 use object::Objects;
+use room::Room;
 use tree::{Keys, Node, Read, Value, Wrong, tree};
 
 /// The largest case file, in bytes.
@@ -60,13 +62,14 @@ pub fn load_with(
     let mut names = HashSet::new();
     let mut shared = case::Shared::default();
     let root = Node { line: 1, value: Value::Table(tree(&document, &lines)) };
-    let nodes = match written_out(root, &mut shared, &objects) {
+    let mut room = Room::of_a_file();
+    let nodes = match written_out(root, &mut shared, &objects, &mut room) {
         Ok(nodes) => nodes,
         Err(wrong) => return Err(vec![at(wrong.line, wrong.problem)]),
     };
     for node in nodes {
         let (line, name) = (node.line, name_of(&node));
-        let read = case::read(node, &shared, &path, &objects).and_then(|case| {
+        let read = case::read(node, &shared, &path, &objects, &mut room).and_then(|case| {
             if !names.insert(case.name.clone()) {
                 return Err(Wrong::new(
                     line,
@@ -83,12 +86,15 @@ pub fn load_with(
                 at(line, Problem { message, ..problem })
             }),
         }
+        if room.is_spent() {
+            break;
+        }
     }
     problems.or(cases)
 }
 
 /// The cases of a file, those of tables written out, in its order; what all share goes to `shared`.
-fn written_out(root: Node, shared: &mut case::Shared, objects: &Objects<'_>) -> Read<Vec<Node>> {
+fn written_out(root: Node, shared: &mut case::Shared, objects: &Objects<'_>, room: &mut Room) -> Read<Vec<Node>> {
     let mut keys = root.keys("the file", "[[case]]")?;
     shared.read(&mut keys, objects)?;
     let mut nodes = Vec::new();
@@ -96,7 +102,7 @@ fn written_out(root: Node, shared: &mut case::Shared, objects: &Objects<'_>) -> 
         nodes.push(node);
     }
     for node in list(&mut keys, "table")? {
-        nodes.extend(table::expand(node.keys("table", "[[table]] and its keys below")?)?);
+        nodes.extend(table::expand(node.keys("table", "[[table]] and its keys below")?, room)?);
     }
     keys.end()?;
     if nodes.len() > MAX_CASES {

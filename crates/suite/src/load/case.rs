@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::map::Contents;
 use super::object::Objects;
+use super::room::Room;
 use super::tree::{Keys, Node, Read};
 use super::{list, step, world};
 use crate::case::{Case, Map, Program, Version};
@@ -44,7 +45,7 @@ fn missing<T: Clone>(all: &[(String, T)], own: &[(String, T)], named: &HashSet<S
     all.iter().filter(|(name, _)| is_missing(name)).cloned().collect()
 }
 
-pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>, objects: &Objects<'_>) -> Read<Case> {
+pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>, objects: &Objects<'_>, room: &mut Room) -> Read<Case> {
     let mut keys = node.keys("a case", "[[case]] and its keys below")?;
     let line = keys.line;
     let node = keys.required("name", "\"a-name\"")?;
@@ -61,6 +62,7 @@ pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>, objects: &Objec
     keys.end()?;
     let steps = step::read(steps, line)?;
     let mut case = Case { name, file: path.clone(), line, source, kernel, note, world, steps };
+    room.take_case(&case)?;
     shared.lend(&mut case, filled, objects)?;
     names::check(&case)?;
     Ok(case)

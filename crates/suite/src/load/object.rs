@@ -136,7 +136,7 @@ impl<'r> Objects<'r> {
             let called = format!("{file}:{name}");
             programs.insert((*name).to_owned(), called.clone());
             let program = FromObject { file: file.clone(), spec, globals: Vec::new() };
-            case.world.programs.push((called, Program::Object(program)));
+            case.world.programs.push((called, Program::Object(Box::new(program))));
         }
         for (name, called) in &names {
             brought.insert(called.clone());

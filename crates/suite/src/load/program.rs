@@ -1,9 +1,11 @@
 //! Programs: the text form, a policy to compile, or one of an object file.
 
+use std::sync::Arc;
+
 use sklookup_bpf::{ProgramSpec, ProgramType, parse};
 use sklookup_compiler::Strategy;
-use sklookup_policy::reading::quote;
-use sklookup_policy::{Label, Origin, Policy, Problem, parse_binding};
+use sklookup_policy::reading::{parse_binding_up_to, quote};
+use sklookup_policy::{Label, Origin, Policy, Problem};
 
 use super::object::Objects;
 use super::tree::{Keys, Node, Read, Value, Wrong};
@@ -12,14 +14,17 @@ use crate::case::{Compiled, Program};
 const FORM: &str =
     "a program's text, { text = \"...\" }, { policy = [\"web tcp 192.0.2.0/24 80\"] } or { object = \"x.o\" }";
 
+/// The most bindings of a case's policy: enough for every strategy, and a line can be a million.
+const MAX_BINDINGS: usize = 10_000;
+
 pub(super) fn program(name: &str, node: Node, objects: &Objects<'_>) -> Read<Program> {
     if let Value::Text(text) = &node.value {
-        return Ok(Program::Text(spec(name, text, ProgramType::SkLookup, "GPL", node.line)?));
+        return Ok(Program::Text(Arc::new(spec(name, text, ProgramType::SkLookup, "GPL", node.line)?)));
     }
     let mut keys = node.keys(&format!("program {name}"), FORM)?;
     let read = match (keys.has("policy"), keys.has("object")) {
-        (true, _) => Program::Policy(Box::new(compiled(&mut keys)?)),
-        (_, true) => Program::Object(objects.program(name, &mut keys)?),
+        (true, _) => Program::Policy(Arc::new(compiled(&mut keys)?)),
+        (_, true) => Program::Object(Box::new(objects.program(name, &mut keys)?)),
         _ => {
             let text = keys.required("text", FORM)?;
             let kind = keys.take("type");
@@ -32,7 +37,7 @@ pub(super) fn program(name: &str, node: Node, objects: &Objects<'_>) -> Read<Pro
                 }
             };
             let license = keys.text("license", "\"GPL\"")?.unwrap_or_else(|| "GPL".to_owned());
-            Program::Text(spec(name, text.text("text", FORM)?, kind, &license, text.line)?)
+            Program::Text(Arc::new(spec(name, text.text("text", FORM)?, kind, &license, text.line)?))
         }
     };
     keys.end()?;
@@ -66,7 +71,8 @@ fn compiled(keys: &mut Keys) -> Read<Compiled> {
     let mut entries = Vec::new();
     let wrong = |problem: Problem| Wrong { line, problem: Problem { origin: None, ..problem } };
     for text in &lines {
-        entries.extend(parse_binding(text, Origin::Command(text.as_str().into())).map_err(wrong)?);
+        let left = MAX_BINDINGS - entries.len();
+        entries.extend(parse_binding_up_to(left, text, Origin::Command(text.as_str().into())).map_err(wrong)?);
     }
     let policy = Policy::new(entries).map_err(|mut problems| wrong(problems.swap_remove(0)))?;
     let strategy = keys.take("strategy");

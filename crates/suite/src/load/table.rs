@@ -5,13 +5,11 @@
 
 use sklookup_policy::reading::quote;
 
+use super::room::Room;
 use super::tree::{Keys, Node, Read, Value, Wrong};
 
 /// The most cases a table may have.
 const MAX_CELLS: usize = 10_000;
-
-/// The most bytes a table may grow to when it is written out.
-const MAX_BYTES: usize = 64 << 20;
 
 const CELLS: &str = "\"\"\" a line with the columns, then a line for each row \"\"\"";
 
@@ -30,7 +28,7 @@ impl Words {
 }
 
 /// The cases of a table.
-pub(super) fn expand(mut keys: Keys) -> Read<Vec<Node>> {
+pub(super) fn expand(mut keys: Keys, room: &mut Room) -> Read<Vec<Node>> {
     let line = keys.line;
     let name = keys.required("name", "\"a-name\"")?.text("name", "\"a-name\"")?.to_owned();
     let cells = keys.required("cells", CELLS)?;
@@ -51,7 +49,6 @@ pub(super) fn expand(mut keys: Keys) -> Read<Vec<Node>> {
     if header.is_empty() {
         return Err(Wrong::new(cells.line, "cells is empty", format!("write {CELLS}")));
     }
-    let weight = weight(&case);
     let mut expanded = Vec::new();
     for row in lines {
         let mut fields = row.split_whitespace();
@@ -62,8 +59,8 @@ pub(super) fn expand(mut keys: Keys) -> Read<Vec<Node>> {
             return Err(Wrong::new(cells.line, message, "write - for a cell that is no case"));
         }
         for (column, cell) in header.iter().zip(fields).filter(|(_, cell)| *cell != "-") {
-            if expanded.len() == MAX_CELLS || expanded.len() * weight > MAX_BYTES {
-                let help = format!("a table has at most {MAX_CELLS} cells and, written out, {} MiB", MAX_BYTES >> 20);
+            if expanded.len() == MAX_CELLS {
+                let help = format!("a table has at most {MAX_CELLS} cells");
                 return Err(Wrong::new(cells.line, "the table is too large", help));
             }
             let meanings = [
@@ -71,48 +68,75 @@ pub(super) fn expand(mut keys: Keys) -> Read<Vec<Node>> {
                 ("{column}", columns.value(column, line)),
                 ("{cell}", words.value(cell, line)),
             ];
-            let mut entries: Vec<(String, Node)> =
-                template.iter().map(|(key, value)| (filled(key, &meanings), written(value, &meanings))).collect();
-            let named = Node { line, value: Value::Text(format!("{name}/{label}/{column}")) };
-            entries.insert(0, ("name".to_owned(), named));
+            let mut cell = Cell { meanings, line: cells.line, room: &mut *room };
+            let mut entries = cell.table(template)?;
+            let named = format!("{name}/{label}/{column}");
+            cell.room.take(named.len(), line)?;
+            entries.insert(0, ("name".to_owned(), Node { line, value: Value::Text(named) }));
             expanded.push(Node { line, value: Value::Table(entries) });
         }
     }
     Ok(expanded)
 }
 
-/// The value with the words of the cell in it. A string that is nothing but a placeholder becomes what stands for it,
-/// number or table.
-fn written(node: &Node, meanings: &[(&str, Node); 3]) -> Node {
-    let value = match &node.value {
-        Value::Text(text) => match meanings.iter().find(|(placeholder, _)| placeholder == text) {
-            Some((_, meaning)) => meaning.value.clone(),
-            None => Value::Text(filled(text, meanings)),
-        },
-        Value::List(items) => Value::List(items.iter().map(|item| written(item, meanings)).collect()),
-        Value::Table(entries) => {
-            Value::Table(entries.iter().map(|(key, value)| (filled(key, meanings), written(value, meanings))).collect())
-        }
-        other => other.clone(),
-    };
-    Node { line: node.line, value }
+/// A cell that is written out.
+struct Cell<'a> {
+    /// What the placeholders stand for.
+    meanings: [(&'static str, Node); 3],
+    /// Of the table's cells.
+    line: u32,
+    room: &'a mut Room,
 }
 
-fn filled(text: &str, meanings: &[(&str, Node); 3]) -> String {
-    meanings.iter().fold(text.to_owned(), |text, (placeholder, meaning)| match &meaning.value {
-        Value::Text(word) => text.replace(placeholder, word),
-        Value::Number(number) => text.replace(placeholder, &number.to_string()),
-        _ => text,
-    })
+impl Cell<'_> {
+    /// The value with the words of the cell in it. A string that is nothing but a placeholder becomes what stands for it,
+    /// number or table.
+    fn value(&mut self, node: &Node) -> Read<Node> {
+        self.room.take(size_of::<Node>(), self.line)?;
+        let value = match &node.value {
+            Value::Text(text) => match self.meanings.iter().find(|(placeholder, _)| placeholder == text) {
+                Some((_, meaning)) => {
+                    self.room.take(weight(meaning), self.line)?;
+                    meaning.value.clone()
+                }
+                None => Value::Text(self.text(text)?),
+            },
+            Value::List(items) => Value::List(items.iter().map(|item| self.value(item)).collect::<Read<_>>()?),
+            Value::Table(entries) => Value::Table(self.table(entries)?),
+            other => other.clone(),
+        };
+        Ok(Node { line: node.line, value })
+    }
+
+    fn table(&mut self, entries: &[(String, Node)]) -> Read<Vec<(String, Node)>> {
+        entries.iter().map(|(key, value)| Ok((self.text(key)?, self.value(value)?))).collect()
+    }
+
+    fn text(&mut self, text: &str) -> Read<String> {
+        let mut text = text.to_owned();
+        for (placeholder, meaning) in &self.meanings {
+            let word = match &meaning.value {
+                Value::Text(word) => word.clone(),
+                Value::Number(number) => number.to_string(),
+                _ => continue,
+            };
+            // Before it is there: a long word in many places is more than the memory has.
+            let places = text.matches(placeholder).count();
+            self.room.take(places.saturating_mul(word.len()), self.line)?;
+            text = text.replace(placeholder, &word);
+        }
+        self.room.take(text.len(), self.line)?;
+        Ok(text)
+    }
 }
 
 /// About how many bytes a value takes.
 fn weight(node: &Node) -> usize {
-    const NODE: usize = size_of::<Node>();
-    NODE + match &node.value {
-        Value::Text(text) => text.len(),
-        Value::List(items) => items.iter().map(weight).sum(),
-        Value::Table(entries) => entries.iter().map(|(key, value)| key.len() + weight(value)).sum(),
-        Value::Number(_) | Value::Flag(_) | Value::Other(_) => 0,
-    }
+    size_of::<Node>()
+        + match &node.value {
+            Value::Text(text) => text.len(),
+            Value::List(items) => items.iter().map(weight).sum(),
+            Value::Table(entries) => entries.iter().map(|(key, value)| key.len() + weight(value)).sum(),
+            Value::Number(_) | Value::Flag(_) | Value::Other(_) => 0,
+        }
 }

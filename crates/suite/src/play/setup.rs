@@ -7,7 +7,7 @@ use sklookup_compiler::{Family, MapRole, Options, compile, label_map};
 use sklookup_policy::Protocol;
 
 use super::Stop;
-use crate::case::{Action, Case, Compiled, FromObject, Kind, Program};
+use crate::case::{Action, Case, Compiled, Kind, Program};
 use crate::host::{Host, LoadRefusal, Outcome, Refusal};
 
 pub(super) fn world(case: &Case, host: &mut dyn Host) -> Result<(), Stop> {
@@ -67,7 +67,8 @@ pub(super) fn load(case: &Case, name: &str, host: &mut dyn Host) -> Result<(), L
     let (_, program) =
         case.world.programs.iter().find(|(known, _)| known == name).expect("names are checked when read");
     match program {
-        Program::Text(spec) | Program::Object(FromObject { spec, .. }) => host.load(name, spec),
+        Program::Text(spec) => host.load(name, spec),
+        Program::Object(program) => host.load(name, &program.spec),
         Program::Policy(compiled) => load_policy(name, compiled, host),
     }
 }
