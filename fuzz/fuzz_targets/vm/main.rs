@@ -72,6 +72,9 @@ impl Played {
         let code = Code { insns: insns.to_vec(), notes: [].into() };
         let spec = ProgramSpec { kind, ..ProgramSpec::sk_lookup("fuzzed", code, vec![]) };
         let program = Program::load(&machine, &spec, &maps.iter().collect::<Vec<_>>())?;
+        for stages in maps.iter().filter(|map| map.info().kind == MapType::ProgArray) {
+            stages.update_program(0, &program, update::ANY).expect("it calls programs of its own type");
+        }
         let packet = Packet::udp(
             "127.0.0.1:40000".parse().expect("it is an address"),
             "127.0.0.1:53".parse().expect("it is an address"),
@@ -94,7 +97,7 @@ impl Played {
 
 /// A map of the type that `shape` numbers; an array where such a map can't be.
 fn map(machine: &Machine, shape: u8, socket: &Socket) -> Map {
-    let kinds: Vec<MapType> = map_kinds().iter().filter_map(|kind| kind.kind).collect();
+    let kinds: Vec<MapType> = map_kinds().iter().filter_map(|kind| kind.kind.ok()).collect();
     let array = MapSpec::new("m", MapType::Array, 4, 8, 1);
     let kind = kinds[usize::from(shape) % kinds.len()];
     let spec = match kind {
