@@ -123,7 +123,7 @@ impl State {
         }
         self.make()?; // refuses what is not ours
         let Some(_locked) = self.lock()? else { return Ok(false) };
-        let Some(_leaving) = wanted(self)? else { return Ok(false) };
+        let Some(leaving) = wanted(self)? else { return Ok(false) };
         // Litter of a writer that died; and a file system that takes no changes says so before anything is taken away.
         gone(bpffs::unlink(&self.dir.join(names::NEXT)))?;
         let live = match Link::open(&self.dir.join(names::LINK)) {
@@ -135,6 +135,8 @@ impl State {
             Err(error) if error.errno() == Errno::NOENT => false,
             Err(error) => return Err(error.into()),
         };
+        // Nobody registers in what is dead; and what is to be cleared away takes as few fds as it took to come here.
+        drop(leaving);
         match self.clear_away() {
             Ok(()) => Ok(live),
             Err(error) if live => Err(error.begun()),
