@@ -7,7 +7,7 @@ pub struct Feature {
     pub name: &'static str,
     /// Whether it is supported.
     pub support: Support,
-    /// The object that shows it, in `testdata/objects` by its source: `assign`, `refused/core`.
+    /// The objects that show it, in `testdata/objects` by their sources: `assign`, `refused/core`.
     pub shown_by: &'static str,
 }
 
@@ -152,7 +152,7 @@ pub fn features() -> &'static [&'static Feature] {
         done("flags and sizes of maps in bytes", "prefixes"),
         done("maps in maps, filled as declared", "tenants"),
         done("PROG_ARRAYs, filled as declared", "stages"),
-        done("the older section maps of `struct bpf_map_def`", "legacy"),
+        done("the older section maps of `struct bpf_map_def`", "legacy, aya/steer"),
         done("globals in .rodata, .data and .bss", "prefixes"),
         done("strings and other constants in .rodata.*", "strings"),
         done("spin locks in values", "lock"),
