@@ -58,8 +58,11 @@ fn may_read(offset: i64, size: Size) -> bool {
     offset == 0 && size == Size::B1
 }
 
-const RULES: Rules =
-    Rules { instructions: Instructions::Linux, helpers: &[1, 2, 3, 5, 7, 8, 12, 42, 118, 164, 181], context: may_read };
+const RULES: Rules = Rules {
+    instructions: Instructions::Linux,
+    helpers: &[1, 2, 3, 5, 7, 8, 12, 42, 106, 118, 164, 181],
+    context: may_read,
+};
 
 fn load(text: &str, maps: &[&Map]) -> Program {
     let parsed = parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -275,6 +278,22 @@ fn what_no_verified_program_does_is_told_with_its_instruction() {
     ] {
         let fault = broke_off(text, &[&array]);
         assert!(fault.contains(told), "{fault}");
+    }
+}
+
+#[test]
+fn no_length_that_a_program_makes_up_is_allocated() {
+    // Each is so long that its last byte is where something can be read again: just below the start, or after a way
+    // through all numbers.
+    for (at, length) in
+        [("r1 += -8", "r2 = -15"), ("r1 += -512", "r2 = -1"), ("r3 = 1 ll\nr3 <<= 62\nr1 -= r3", "r2 = r3")]
+    {
+        let text = format!(
+            "r0 = 0\n*(u64 *)(r10 -8) = 0x31\n*(u64 *)(r10 -16) = 0\nr1 = r10\n{at}\n{length}\nr3 = 0\nr4 = r10
+            r4 += -16\ncall bpf_strtoul\nexit"
+        );
+        let fault = broke_off(&text, &[]);
+        assert!(fault.contains("the stack"), "{text}: {fault}");
     }
 }
 

@@ -40,8 +40,12 @@ impl<H: Host> Run<'_, H> {
             return Ok(Vec::new());
         }
         let at = self.pointer(at)?;
-        // Whoever has the last byte has no more than these: no number that a program makes up is allocated.
-        self.read(at.plus(size - 1), &mut [0])?;
+        // Whoever may read the first byte and the last, which is no nearer, has all between: no number that a program
+        // makes up is allocated.
+        let reach = i64::try_from(size - 1).ok().and_then(|reach| at.offset.checked_add(reach));
+        let last = reach.ok_or_else(|| format!("reads {size} bytes at offset {} of {}", at.offset, at.region))?;
+        self.read(at, &mut [0])?;
+        self.read(Pointer { offset: last, ..at }, &mut [0])?;
         let mut bytes = vec![0; size as usize];
         self.read(at, &mut bytes)?;
         Ok(bytes)
