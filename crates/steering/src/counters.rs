@@ -4,7 +4,7 @@
 //! generations before its parent counted. What is shown is base + parent's counters + own; the parent was replaced, but
 //! a packet that was inside its program may still be counting.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sklookup_compiler::{Counters, Counts, HitsLayout};
 use sklookup_kernel::{Map, grace_period};
@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::record::Record;
 use crate::state::{Generation, State, names, read_text};
 use crate::step::Step;
+use crate::sums::add;
 
 /// Numbers of a binding in a base: the hits and the five faults.
 const FIELDS: usize = 6;
@@ -29,29 +30,64 @@ impl State {
         self.at(Step::Reading);
         self.read(|live| {
             let generation = live.open()?;
-            let policy = &generation.record.policy;
-            let mut counts = vec![Counts::default(); policy.len()];
-            let own = read_counters(&generation.live.dir, policy.len(), generation.record.hits)?;
-            for (sum, count) in counts.iter_mut().zip(own) {
-                add(sum, &count);
-            }
-            for (sum, count) in counts.iter_mut().zip(read_base(&generation)?) {
-                add(sum, &count);
-            }
+            let mut counts = Own::of(&generation)?.read()?;
+            add_all(&mut counts, &read_base(&generation)?);
             add_parent(self, &generation.record, &mut counts)?;
             Ok((generation, counts))
         })
     }
 }
 
+/// The counters that the program of a generation writes, open.
+#[derive(Debug)]
+pub(crate) struct Own {
+    hits: Map,
+    faults: Map,
+    layout: Counters,
+    dir: PathBuf,
+}
+
+impl Own {
+    /// Opens those of a generation.
+    pub(crate) fn of(generation: &Generation) -> Result<Own, Error> {
+        let record = &generation.record;
+        Own::open(&generation.live.dir, Counters { bindings: record.policy.len(), hits: record.hits })
+    }
+
+    fn open(dir: &Path, layout: Counters) -> Result<Own, Error> {
+        let open = |name| Map::open_read_only(&dir.join(name));
+        Ok(Own { hits: open(names::HITS)?, faults: open(names::FAULTS)?, layout, dir: dir.to_owned() })
+    }
+
+    /// What they say now. The faults are read first: a packet is a hit before it is a fault, and nobody should read of a
+    /// fault without its hit.
+    pub(crate) fn read(&self) -> Result<Vec<Counts>, Error> {
+        let faults = words(&self.faults.value()?);
+        let hits = match self.layout.hits {
+            HitsLayout::PerCpu => self.hits.values_percpu(self.layout.bindings as u32)?,
+            HitsLayout::Shards(_) => words(&self.hits.value()?),
+        };
+        self.layout.decode(&hits, &faults).ok_or_else(|| Error::Damaged {
+            path: self.dir.clone(),
+            what: format!("fewer counters than the {} bindings need", self.layout.bindings),
+        })
+    }
+}
+
+/// What earlier generations counted for the bindings of a live one, once and for all: it never changes again.
+pub(crate) fn before(state: &State, generation: &Generation) -> Result<Vec<Counts>, Error> {
+    let mut counts = read_base(generation)?;
+    if generation.record.parent != 0 {
+        // Whoever was inside the parent's program when it was replaced has left it: its counts are final.
+        grace_period()?;
+        add_parent(state, &generation.record, &mut counts)?;
+    }
+    Ok(counts)
+}
+
 /// The base of a generation on top of `base`: the bytes of its map, or nothing where all counts are zero.
 pub(crate) fn carry(state: &State, base: &Generation, policy: &Policy) -> Result<Option<Vec<u8>>, Error> {
-    let mut before = read_base(base)?;
-    if base.record.parent != 0 {
-        // Whoever was inside the parent's program when the base replaced it has left it: its counts are final.
-        grace_period()?;
-        add_parent(state, &base.record, &mut before)?;
-    }
+    let before = before(state, base)?;
     // Most bindings of most generations have counted nothing, and then need not be found again.
     let mut bytes = Vec::new();
     let counted = before.iter().zip(base.record.policy.entries()).filter(|(counts, _)| **counts != Counts::default());
@@ -81,7 +117,7 @@ fn add_parent(state: &State, record: &Record, counts: &mut [Counts]) -> Result<(
     let damaged =
         || Error::Damaged { path: dir.join(names::POLICY), what: "no line says how hits are kept".to_owned() };
     let hits = Record::hits_of(&text).ok_or_else(damaged)?;
-    let counted = read_counters(&dir, bindings.len(), hits)?;
+    let counted = Own::open(&dir, Counters { bindings: bindings.len(), hits })?.read()?;
     let mut reader = CanonicalReader::default();
     for (text, count) in bindings.iter().zip(&counted).filter(|(_, count)| **count != Counts::default()) {
         let number = reader.read(text).and_then(|binding| number(&record.policy, &binding));
@@ -95,20 +131,6 @@ fn add_parent(state: &State, record: &Record, counts: &mut [Counts]) -> Result<(
 /// The number of a binding in a policy.
 fn number(policy: &Policy, binding: &Binding) -> Option<usize> {
     policy.entries().binary_search_by(|entry| entry.binding.cmp(binding)).ok()
-}
-
-/// Reads the counters that a generation's program writes.
-fn read_counters(dir: &Path, bindings: usize, hits: HitsLayout) -> Result<Vec<Counts>, Error> {
-    let map = Map::open_read_only(&dir.join(names::HITS))?;
-    let words = match hits {
-        HitsLayout::PerCpu => map.values_percpu(bindings as u32)?,
-        HitsLayout::Shards(_) => words(&map.value()?),
-    };
-    let faults = words_of(dir, names::FAULTS)?;
-    Counters { bindings, hits }.decode(&words, &faults).ok_or_else(|| Error::Damaged {
-        path: dir.to_owned(),
-        what: format!("fewer counters than the {bindings} bindings need"),
-    })
 }
 
 /// Reads the base of a generation: zeros where it has none.
@@ -144,12 +166,7 @@ fn fields(counts: &Counts) -> [u64; FIELDS] {
     [hits, no_socket, unsupported, wrong_protocol, wrong_family, already_selected]
 }
 
-/// Adds one binding's counts to a sum.
-pub fn add(sum: &mut Counts, counts: &Counts) {
-    sum.hits += counts.hits;
-    sum.no_socket += counts.no_socket;
-    sum.unsupported += counts.unsupported;
-    sum.wrong_protocol += counts.wrong_protocol;
-    sum.wrong_family += counts.wrong_family;
-    sum.already_selected += counts.already_selected;
+/// Adds to the counts of each binding what else was counted for it.
+pub(crate) fn add_all(sums: &mut [Counts], counts: &[Counts]) {
+    sums.iter_mut().zip(counts).for_each(|(sum, counts)| add(sum, counts));
 }

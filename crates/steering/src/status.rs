@@ -14,6 +14,7 @@ use sklookup_policy::{Interface, Label, Owner, Protocol};
 
 use crate::record::Record;
 use crate::registration::Registered;
+use crate::sums::Sum;
 
 pub use findings::{Finding, Kind};
 
@@ -61,6 +62,12 @@ pub struct InEffect {
     pub digest: String,
     /// What was counted for each binding, in the order of the policy.
     pub counts: Vec<Counts>,
+    /// What all bindings counted.
+    pub total: Sum,
+    /// What the bindings that pass counted.
+    pub pass: Sum,
+    /// What the bindings that refuse counted.
+    pub refuse: Sum,
     /// The labels, sorted.
     pub labels: Vec<LabelStatus>,
     /// What the names of interfaces mean now.
@@ -74,10 +81,8 @@ pub struct InEffect {
 pub struct LabelStatus {
     /// The label.
     pub label: Label,
-    /// How many bindings name it.
-    pub bindings: usize,
-    /// The sum of what they counted.
-    pub counts: Counts,
+    /// The bindings that name it, and what they counted.
+    pub sum: Sum,
     /// Its sockets, in the order in which they are tried.
     pub sockets: Vec<SocketStatus>,
     /// What is steered to it in vain.

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use sklookup_compiler::Counts;
 use sklookup_policy::{Entry, parse_prefix};
+use sklookup_steering::Sum;
 
 use crate::args::{Global, List};
 use crate::context::existing_state;
@@ -47,7 +48,7 @@ fn is_meant(entry: &Entry, args: &List, to: Option<&IpNet>) -> bool {
 /// A binding with its counts, for machines.
 pub fn described(entry: &Entry, counted: &Counts) -> Value {
     let mut fields = render::entry(entry);
-    fields.insert("counts".to_owned(), counts::json(counted));
+    fields.insert("counts".to_owned(), counts::json(&Sum::of(&entry.binding, counted)));
     Value::Object(fields)
 }
 
@@ -60,7 +61,7 @@ pub fn table(listed: &[(&Entry, &Counts)]) -> String {
         .map(|(entry, counted)| {
             let run = entry.owner.map(|owner| format!(", while pid {} runs", owner.pid)).unwrap_or_default();
             let binding = printable(&entry.binding.to_string());
-            [binding, counts::text(counted), printable(&format!("{}{run}", entry.origin))]
+            [binding, counts::text(&Sum::of(&entry.binding, counted)), printable(&format!("{}{run}", entry.origin))]
         })
         .collect();
     let width = |column: usize| {
@@ -120,7 +121,7 @@ mod tests {
         let listed: Vec<_> = policy.entries().iter().zip(&counts).collect();
         assert_eq!(
             table(&listed),
-            "web tcp 192.0.2.0/24 80  1000 hits  # `x\\u{1b}`\na udp ::/0               0 hits     # `x\\u{1b}`\n"
+            "web tcp 192.0.2.0/24 80  1000 hook runs  # `x\\u{1b}`\na udp ::/0               0 hook runs     # `x\\u{1b}`\n"
         );
     }
 }

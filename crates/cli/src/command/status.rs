@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use sklookup_compiler::{Counts, Family};
 use sklookup_policy::Entry;
-use sklookup_steering::add;
+use sklookup_steering::Sum;
 use sklookup_steering::status::{
     Attached, Finding, Health, InEffect, Kind, LabelStatus, SocketOwner, SocketStatus, Status, Steering, Unseen,
 };
@@ -101,7 +101,8 @@ fn document(status: &Status) -> Value {
     let runs =
         in_effect.runs.iter().map(|run| json!({ "pid": run.owner.pid, "bindings": run.bindings, "alive": run.alive }));
     document["policy"] = policy(in_effect);
-    document["counts"] = counts::json(&total(in_effect));
+    document["counts"] = counts::json(&in_effect.total);
+    document["rules"] = json!({ "pass": rule(&in_effect.pass), "refuse": rule(&in_effect.refuse) });
     document["labels"] = in_effect.labels.iter().map(label).collect();
     document["bindings"] = bindings(in_effect).map(|(entry, counts)| described(entry, counts)).collect();
     document["interfaces"] = interfaces.collect();
@@ -121,6 +122,10 @@ fn policy(in_effect: &InEffect) -> Value {
         "why": record.why,
         "digest": digest,
     })
+}
+
+fn rule(sum: &Sum) -> Value {
+    json!({ "bindings": sum.bindings, "counts": counts::json(sum) })
 }
 
 fn label(label: &LabelStatus) -> Value {
@@ -156,8 +161,8 @@ fn label(label: &LabelStatus) -> Value {
         .collect();
     json!({
         "label": label.label.to_string(),
-        "bindings": label.bindings,
-        "counts": counts::json(&label.counts),
+        "bindings": label.sum.bindings,
+        "counts": counts::json(&label.sum),
         "sockets": sockets,
         "missing": missing,
     })
@@ -226,11 +231,11 @@ fn write_in_effect(text: &mut String, in_effect: &InEffect) -> std::fmt::Result 
         (format!("{}, {}", many(bindings, "binding"), many(labels, "label")), &digest[..digest.len().min(16)]);
     writeln!(text, "policy      {of}, sha256 {digest}")?;
     writeln!(text, "compiled    {}: {}", record.strategy, printable(&record.why))?;
-    writeln!(text, "counted     {}", counts::text(&total(in_effect)))?;
+    writeln!(text, "counted     {} ({})", counts::text(&in_effect.total), counts::NOT_CONNECTIONS)?;
     for label in &in_effect.labels {
-        let named = match label.bindings {
+        let named = match label.sum.bindings {
             0 => "no binding names it".to_owned(),
-            bindings => format!("{}, {}", many(bindings, "binding"), counts::text(&label.counts)),
+            _ => summed(&label.sum),
         };
         writeln!(text, "\n{}  ({named})", label.label)?;
         for row in rows(&label.sockets) {
@@ -238,6 +243,11 @@ fn write_in_effect(text: &mut String, in_effect: &InEffect) -> std::fmt::Result 
         }
         for missing in &label.missing {
             writeln!(text, "  {} {}  NO SOCKET", missing.protocol, name(missing.family))?;
+        }
+    }
+    for (rule, sum) in [("pass", &in_effect.pass), ("refuse", &in_effect.refuse)] {
+        if sum.bindings > 0 {
+            writeln!(text, "\n{rule}  (by rule: {})", summed(sum))?;
         }
     }
     if (1..=SHOWN).contains(&bindings) {
@@ -328,11 +338,8 @@ fn bindings(in_effect: &InEffect) -> impl Iterator<Item = (&Entry, &Counts)> {
     in_effect.record.policy.entries().iter().zip(&in_effect.counts)
 }
 
-fn total(in_effect: &InEffect) -> Counts {
-    in_effect.counts.iter().fold(Counts::default(), |mut sum, counts| {
-        add(&mut sum, counts);
-        sum
-    })
+fn summed(sum: &Sum) -> String {
+    format!("{}, {}", many(sum.bindings, "binding"), counts::text(sum))
 }
 
 fn name(family: Family) -> &'static str {

@@ -15,13 +15,13 @@ use super::{
     Attached, Health, Hook, InEffect, InterfaceStatus, LabelStatus, Missing, RunStatus, SocketOwner, SocketStatus,
     Status, Steering, Unseen,
 };
-use crate::counters::add;
 use crate::error::Error;
 use crate::find::protocol;
 use crate::lock::{self, Attempt};
 use crate::record::digest;
 use crate::registration::Registered;
 use crate::state::{Generation, PATIENCE, State, generation_id};
+use crate::sums::Sums;
 use crate::wait::Deadline;
 
 impl State {
@@ -88,7 +88,9 @@ impl State {
     fn in_effect(&self, seen: Seen, unseen: &mut Vec<Unseen>) -> Result<InEffect, Error> {
         let Seen { generation: Generation { live, record, .. }, counts, registered } = seen;
         let sockets = self.sockets(&registered, unseen);
-        let labels = labels(&record.policy, &counts, registered, sockets.as_ref());
+        let sums = Sums::of(&record.policy, &counts);
+        let labels = labels(&record.policy, &sums, registered, sockets.as_ref());
+        let Sums { total, pass, refuse, .. } = sums;
         let interfaces = match self.interface_indices(&record.interfaces) {
             Ok(interfaces) => interfaces,
             Err(error) => {
@@ -107,6 +109,9 @@ impl State {
             generation: live.id,
             digest: digest(&record.policy),
             counts,
+            total,
+            pass,
+            refuse,
             labels,
             interfaces,
             runs,
@@ -290,43 +295,42 @@ fn health(slot: Registered, entry: &Entry) -> Health {
 
 fn labels(
     policy: &Policy,
-    counts: &[Counts],
+    sums: &Sums<'_>,
     registered: Vec<(Label, Vec<Registered>)>,
     sockets: Option<&Sockets>,
 ) -> Vec<LabelStatus> {
-    #[derive(Default)]
-    struct Sum {
-        bindings: usize,
-        counts: Counts,
-        /// What is steered to it: so many bindings refuse while there is no socket, so many pass.
-        needs: BTreeMap<(Protocol, Family), [usize; 2]>,
-    }
-    let mut sums: HashMap<&Label, Sum> = HashMap::new();
-    for (entry, counts) in policy.entries().iter().zip(counts) {
-        let Some(label) = entry.binding.label() else { continue };
-        let sum = sums.entry(label).or_default();
-        sum.bindings += 1;
-        add(&mut sum.counts, counts);
-        let passes = matches!(entry.binding.outcome, Outcome::Steer { when_empty: WhenEmpty::Pass, .. });
-        let packets = (entry.binding.protocol, Family::from(&entry.binding.destination));
-        sum.needs.entry(packets).or_default()[usize::from(passes)] += 1;
-    }
+    let mut needs = needs(policy);
     let status = |(label, slots): (Label, Vec<Registered>)| {
-        let Sum { bindings, counts, needs } = sums.remove(&label).unwrap_or_default();
+        let sum = sums.labels.get(&label).copied().unwrap_or_default();
         let socket = |slot| match sockets {
             Some(sockets) => sockets.status(slot),
             None => SocketStatus { slot, local: None, owners: Vec::new(), health: Health::Unknown },
         };
         let sockets: Vec<SocketStatus> = slots.into_iter().map(socket).collect();
         let served = |packets| sockets.iter().any(|socket| socket.serves(packets));
-        let missing = needs.into_iter().filter(|(packets, _)| !served(*packets)).map(|(packets, [refused, passed])| {
+        let needs = needs.remove(&label).unwrap_or_default().into_iter();
+        let missing = needs.filter(|(packets, _)| !served(*packets)).map(|(packets, [refused, passed])| {
             let (protocol, family) = packets;
             Missing { protocol, family, refused, passed }
         });
         let missing = missing.collect();
-        LabelStatus { label, bindings, counts, sockets, missing }
+        LabelStatus { label, sum, sockets, missing }
     };
     registered.into_iter().map(status).collect()
+}
+
+/// What is steered to one label: so many bindings refuse while there is no socket, so many pass.
+type Needs = BTreeMap<(Protocol, Family), [usize; 2]>;
+
+fn needs(policy: &Policy) -> HashMap<&Label, Needs> {
+    let mut needs: HashMap<&Label, Needs> = HashMap::new();
+    for entry in policy.entries() {
+        let Outcome::Steer { label, when_empty } = &entry.binding.outcome else { continue };
+        let packets = (entry.binding.protocol, Family::from(&entry.binding.destination));
+        let of_label = needs.entry(label).or_default().entry(packets).or_default();
+        of_label[usize::from(*when_empty == WhenEmpty::Pass)] += 1;
+    }
+    needs
 }
 
 fn attached(id: u32, own: Option<&ProgramInfo>, unseen: &mut Vec<Unseen>) -> Attached {
