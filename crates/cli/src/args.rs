@@ -1,10 +1,14 @@
 //! What can be typed. Parsing has no side effects; the parser, `--help` and the completions read this one definition.
 
+mod list;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sklookup_policy::{Label, Protocol};
 use sklookup_steering::safety::Hazard;
+
+pub use list::List;
 
 /// Where a bpf file system is expected.
 pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
@@ -73,7 +77,7 @@ pub enum Command {
     Unregister(Unregister),
     /// Show what is in effect: labels, sockets, processes, counters
     Status(Status),
-    /// List bindings
+    /// List bindings, what sockets get, or what is taken of addresses
     List(List),
     /// Say which socket gets a packet, and why
     Explain(Explain),
@@ -343,32 +347,6 @@ Examples:
 
 Exit status: 0 all is well, 1 something is dead or missing, 2 could not say.")]
 pub struct Status {}
-
-/// List bindings.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Filters may be given together; all must hold.
-
-Examples:
-  sudo sklookup list
-  sudo sklookup list --label web --protocol tcp
-  sudo sklookup list --to 192.0.2.0/25 --port 443
-
-Exit status: 0 at least one binding, 1 none, 2 could not.")]
-pub struct List {
-    /// Only bindings of this label
-    #[arg(long)]
-    pub label: Option<Label>,
-    /// Only bindings of this protocol
-    #[arg(long, value_name = "tcp|udp")]
-    pub protocol: Option<Protocol>,
-    /// Only bindings whose destination overlaps this prefix
-    #[arg(long, value_name = "PREFIX")]
-    pub to: Option<String>,
-    /// Only bindings that take this port
-    #[arg(long)]
-    pub port: Option<u16>,
-}
 
 /// Say which socket gets a packet, and why.
 #[derive(Debug, Args)]

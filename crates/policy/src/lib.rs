@@ -58,7 +58,7 @@ pub use names::{Interface, Label};
 pub use packet::Packet;
 pub use policy::{MAX_BINDINGS, MAX_LABELS, Policy};
 pub use ports::{PortRange, Ports};
-pub use prefix::parse_prefix;
+pub use prefix::{Shown, parse_prefix};
 pub use problem::{MAX_PROBLEMS, Problem};
 pub use protocol::Protocol;
 pub use reason::Reason;

@@ -74,7 +74,8 @@ pub(crate) fn example_peer(net: IpNet) -> IpAddr {
 }
 
 /// Shows a prefix as the canonical text has it: a host without its length.
-pub(crate) struct Shown(pub(crate) IpNet);
+#[derive(Clone, Copy, Debug)]
+pub struct Shown(pub IpNet);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

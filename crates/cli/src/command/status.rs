@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sklookup_compiler::{Counts, Family};
 use sklookup_policy::Entry;
 use sklookup_steering::Sum;
@@ -132,33 +132,17 @@ fn label(label: &LabelStatus) -> Value {
     let missing: Vec<Value> = label
         .missing
         .iter()
-        .map(|missing| json!({ "protocol": missing.protocol.to_string(), "family": name(missing.family) }))
+        .map(|missing| json!({ "protocol": missing.protocol.to_string(), "family": family(missing.family) }))
         .collect();
-    let sockets: Vec<Value> = label
-        .sockets
-        .iter()
-        .map(|socket| {
-            json!({
-                "protocol": socket.slot.protocol.to_string(),
-                "family": name(socket.slot.family),
-                "member": socket.slot.member,
-                "cookie": socket.slot.cookie.to_string(),
-                "local": socket.local.map(|local| local.to_string()),
-                "processes": socket.owners.iter().map(|owner| {
-                    json!({ "pid": owner.pid, "name": owner.name, "unit": owner.unit })
-                }).collect::<Vec<Value>>(),
-                "selectable": match socket.health {
-                    Health::Selectable => Some(true),
-                    Health::Dead(_) => Some(false),
-                    Health::Unknown => None,
-                },
-                "why": match &socket.health {
-                    Health::Dead(why) => Some(why),
-                    Health::Selectable | Health::Unknown => None,
-                },
-            })
-        })
-        .collect();
+    let socket = |socket: &SocketStatus| {
+        let mut fields = holder(socket);
+        fields.insert("protocol".to_owned(), json!(socket.slot.protocol.to_string()));
+        fields.insert("family".to_owned(), json!(family(socket.slot.family)));
+        fields.insert("member".to_owned(), json!(socket.slot.member));
+        fields.insert("local".to_owned(), json!(socket.local.map(|local| local.to_string())));
+        Value::Object(fields)
+    };
+    let sockets: Vec<Value> = label.sockets.iter().map(socket).collect();
     json!({
         "label": label.label.to_string(),
         "bindings": label.sum.bindings,
@@ -166,6 +150,23 @@ fn label(label: &LabelStatus) -> Value {
         "sockets": sockets,
         "missing": missing,
     })
+}
+
+/// Which socket it is, who has it, and whether it can be selected, for machines.
+pub fn holder(socket: &SocketStatus) -> Map<String, Value> {
+    let processes = socket.owners.iter();
+    let processes = processes.map(|owner| json!({ "pid": owner.pid, "name": owner.name, "unit": owner.unit }));
+    let (selectable, why) = match &socket.health {
+        Health::Selectable => (Some(true), None),
+        Health::Dead(why) => (Some(false), Some(why)),
+        Health::Unknown => (None, None),
+    };
+    Map::from_iter([
+        ("cookie".to_owned(), json!(socket.slot.cookie.to_string())),
+        ("processes".to_owned(), processes.collect()),
+        ("selectable".to_owned(), json!(selectable)),
+        ("why".to_owned(), json!(why)),
+    ])
 }
 
 /// A program on the hook, for machines.
@@ -242,7 +243,7 @@ fn write_in_effect(text: &mut String, in_effect: &InEffect) -> std::fmt::Result 
             writeln!(text, "  {row}")?;
         }
         for missing in &label.missing {
-            writeln!(text, "  {} {}  NO SOCKET", missing.protocol, name(missing.family))?;
+            writeln!(text, "  {} {}  NO SOCKET", missing.protocol, family(missing.family))?;
         }
     }
     for (rule, sum) in [("pass", &in_effect.pass), ("refuse", &in_effect.refuse)] {
@@ -286,8 +287,8 @@ fn rows(sockets: &[SocketStatus]) -> Vec<String> {
                 == (socket.slot.cookie, socket.slot.protocol, &socket.health)
         });
         match same {
-            Some((_, families)) => families.push(name(socket.slot.family)),
-            None => rows.push((socket, vec![name(socket.slot.family)])),
+            Some((_, families)) => families.push(family(socket.slot.family)),
+            None => rows.push((socket, vec![family(socket.slot.family)])),
         }
     }
     rows.into_iter()
@@ -303,7 +304,8 @@ fn rows(sockets: &[SocketStatus]) -> Vec<String> {
         .collect()
 }
 
-fn owners(owners: &[SocketOwner]) -> String {
+/// The processes that have a socket, for people: the first few by name.
+pub fn owners(owners: &[SocketOwner]) -> String {
     const NAMED: usize = 3;
     let mut named: Vec<String> = owners
         .iter()
@@ -342,7 +344,8 @@ fn summed(sum: &Sum) -> String {
     format!("{}, {}", many(sum.bindings, "binding"), counts::text(sum))
 }
 
-fn name(family: Family) -> &'static str {
+/// As JSON and tables have it.
+pub fn family(family: Family) -> &'static str {
     match family {
         Family::V4 => "ipv4",
         Family::V6 => "ipv6",

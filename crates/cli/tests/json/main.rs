@@ -96,6 +96,8 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["test", &cases]);
     see(&["status"]);
     see(&["list"]);
+    see(&["list", "--sockets"]);
+    see(&["list", "--addresses"]);
     see(&["doctor"]);
     see(&["apply", "--dry-run", &first]);
     see(&["apply", &first]);
@@ -131,6 +133,8 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["explain", steered]);
     see(&["status"]);
     see(&["list"]);
+    see(&["list", "--sockets"]);
+    see(&["list", "--addresses"]);
     see(&["doctor"]);
     see(&["unregister", "spare"]);
     see(&["export"]);

@@ -4,11 +4,12 @@
 mod command;
 mod counters;
 mod damage;
+mod listing;
 mod others;
 mod output;
 mod world;
 
 fn main() {
-    let trials = [counters::trials(), damage::trials(), others::trials(), output::trials()];
+    let trials = [counters::trials(), listing::trials(), damage::trials(), others::trials(), output::trials()];
     sklookup_testbed::main(trials.into_iter().flatten().collect());
 }

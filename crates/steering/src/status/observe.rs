@@ -63,6 +63,17 @@ impl State {
         Ok(status)
     }
 
+    /// What is in effect, with its sockets and who has them, and what of that could not be seen: the part of
+    /// [`State::status`] that is about what sklookup does. `None` where nothing is attached.
+    ///
+    /// # Errors
+    /// As [`State::status`], and for want of rights too.
+    pub fn observe(&self) -> Result<Option<(InEffect, Vec<Unseen>)>, Error> {
+        let Some(seen) = self.seen()? else { return Ok(None) };
+        let mut unseen = Vec::new();
+        Ok(Some((self.in_effect(seen, &mut unseen)?, unseen)))
+    }
+
     /// A generation with its counts and what was registered while it was live.
     fn seen(&self) -> Result<Option<Seen>, Error> {
         let mut deadline = Deadline::after(PATIENCE);
