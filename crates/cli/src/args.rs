@@ -1,6 +1,7 @@
 //! What can be typed. Parsing has no side effects; the parser, `--help` and the completions read this one definition.
 
 mod list;
+mod rollback;
 
 use std::path::PathBuf;
 
@@ -81,6 +82,8 @@ pub enum Command {
     List(List),
     /// Say which socket gets a packet, and why
     Explain(Explain),
+    /// Go back to a policy that was in effect before
+    Rollback(Rollback),
     /// Print the applied policy as a policy file
     #[command(after_help = EXPORT_HELP)]
     Export,
@@ -468,6 +471,7 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
+pub use self::rollback::Rollback;
 pub use crate::socket_match::SocketMatch;
 
 #[cfg(test)]

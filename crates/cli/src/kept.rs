@@ -3,7 +3,7 @@
 use sklookup_kernel::disk::DiskError;
 use sklookup_kernel::{Errno, Netns};
 use sklookup_policy::{Entry, parse_file};
-use sklookup_steering::history::{Fate, HistoryError, Kept, Known, Name};
+use sklookup_steering::history::{Earlier, Fate, HistoryError, Kept, Known, Name};
 use sklookup_steering::{Generation, State};
 
 use crate::args::Global;
@@ -19,6 +19,12 @@ pub fn keep(global: &Global, state: &State, known: Option<Known<'_>>) -> Option<
             Some(Said::with_help(format!("{}: nothing is kept on disk", nameless(state.netns())), NAMELESS))
         }
         Ok(Kept::Written | Kept::Unchanged | Kept::Nameless) => None,
+        Err(error @ HistoryError::Earlier(_)) => Some(Said::with_help(
+            format!(
+                "the applied policy is in effect and kept, but the one before it is not kept to go back to: {error}"
+            ),
+            help(&error),
+        )),
         Err(error) => Some(Said::with_help(
             format!("the applied policy is in effect, but not kept for after a reboot: {error}"),
             help(&error),
@@ -31,16 +37,22 @@ pub fn known(generation: &Generation) -> Known<'_> {
     Known { generation: generation.live.id, policy: &generation.record.policy }
 }
 
+/// What is kept of the namespace that was asked for, the last policy first.
+pub fn all(global: &Global) -> Result<(Name, Vec<Earlier>), Failure> {
+    let name = name(&netns(global)?)?;
+    let kept = history(global).all(&name).map_err(|error| failure(&error))?;
+    Ok((name, kept))
+}
+
 /// The file that was kept, and its bindings.
 pub fn last(global: &Global) -> Result<(String, Vec<Entry>), Failure> {
     let netns = netns(global)?;
     let history = history(global);
-    let (Some(name), Some(file)) = (Name::of(&netns), history.file(&netns)) else {
-        return Err(Failure::new(Said::with_help(format!("{}: nothing is kept of it", nameless(&netns)), NAMELESS)));
-    };
+    let name = name(&netns)?;
+    let file = history.file(&name);
     let file = file.display().to_string();
     let nothing = |message: String, help: String| Failure { exit: NO, said: vec![Said::with_help(message, help)] };
-    let page = history.last(&name).map_err(|error| Failure::new(Said::with_help(error.to_string(), help(&error))))?;
+    let page = history.last(&name).map_err(|error| failure(&error))?;
     let Some(page) = page else {
         return Err(nothing(
             format!("{file}: there is no such file: nothing was applied in {name} since sklookup keeps that"),
@@ -65,8 +77,18 @@ fn spelled(global: &Global) -> String {
 const NAMELESS: &str = "kept is what is applied where the system booted, and in namespaces that `ip netns` knows by name: \
                         others do not come back after a reboot";
 
+fn name(netns: &Netns) -> Result<Name, Failure> {
+    let nameless = || Failure::new(Said::with_help(format!("{}: nothing is kept of it", nameless(netns)), NAMELESS));
+    Name::of(netns).ok_or_else(nameless)
+}
+
 fn nameless(netns: &Netns) -> String {
     format!("{} (inode {}) has no name that means it after a reboot", netns.describe(), netns.inode())
+}
+
+/// What can't be read, and what to do about it.
+pub fn failure(error: &HistoryError) -> Failure {
+    Failure::new(Said::with_help(error.to_string(), help(error)))
 }
 
 fn help(error: &HistoryError) -> String {
@@ -78,6 +100,7 @@ fn help(error: &HistoryError) -> String {
         HistoryError::Disk(DiskError::Failed(error)) if matches!(error.errno(), Errno::ACCESS | Errno::PERM) => {
             "run it as root, or name a directory of your own: --state-dir DIR"
         }
+        HistoryError::Earlier(_) => "`sklookup rollback` lists those that are; mend that, and the next ones are kept too",
         HistoryError::Disk(DiskError::Failed(_)) => "mend that, then any command that changes something keeps it",
         HistoryError::Disk(_) | HistoryError::NotAPage { .. } => {
             "look at the file; `sklookup apply` takes it by its name if it is a policy"

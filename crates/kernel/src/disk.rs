@@ -30,6 +30,15 @@ pub struct Directory {
     path: PathBuf,
 }
 
+/// What a file is, seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Two names with one inode are one file.
+    pub inode: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
 /// Why a file could not be read or replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -143,17 +152,51 @@ impl Directory {
     /// The call that failed; the old file is as it was.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let unfinished = format!(".{name}.new");
-        let result = self.write(&unfinished, bytes).and_then(|()| {
-            let rename = || fs::renameat(&self.fd, &*unfinished, &self.fd, name);
-            self.change("rename", name, rename)
-        });
+        let result = self.write(&unfinished, bytes).and_then(|()| self.rename(&unfinished, name));
         if result.is_err() {
-            let _ = self.change("unlink", &unfinished, || fs::unlinkat(&self.fd, &*unfinished, fs::AtFlags::empty()));
+            let _ = self.remove(&unfinished);
             return result;
         }
         // Else the name could mean the old file again after a crash.
         door::through("fsync", On::Path(&self.path), || fs::fsync(&self.fd))
             .map_err(|errno| failed("fsync", &self.path, errno))
+    }
+
+    /// Gives a file a second name, which nothing has.
+    ///
+    /// # Errors
+    /// EEXIST, ENOENT, ENOSPC, EROFS; EMLINK or EPERM where the file system has no such thing.
+    pub fn link(&self, name: &str, second: &str) -> Result<(), Error> {
+        let link = || fs::linkat(&self.fd, name, &self.fd, second, fs::AtFlags::empty());
+        self.change("link", second, link)
+    }
+
+    /// Gives a file another name, in place of a file that has it.
+    ///
+    /// # Errors
+    /// ENOENT, EROFS, ENOSPC.
+    pub fn rename(&self, name: &str, other: &str) -> Result<(), Error> {
+        self.change("rename", other, || fs::renameat(&self.fd, name, &self.fd, other))
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// ENOENT, EROFS.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.change("unlink", name, || fs::unlinkat(&self.fd, name, fs::AtFlags::empty()))
+    }
+
+    /// What is known of a file without opening it; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// ENOTDIR, EIO.
+    pub fn look(&self, name: &str) -> Result<Option<Look>, Error> {
+        match fs::statat(&self.fd, name, fs::AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Look { inode: stat.st_ino, bytes: u64::try_from(stat.st_size).unwrap_or(0) })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("stat", &self.path.join(name), errno)),
+        }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -162,7 +205,7 @@ impl Directory {
         let fd = match self.change("open", name, create) {
             // Who began it was killed: the lock is ours.
             Err(error) if error.errno() == Errno::EXIST => {
-                self.change("unlink", name, || fs::unlinkat(&self.fd, name, fs::AtFlags::empty()))?;
+                self.remove(name)?;
                 self.change("open", name, create)?
             }
             created => created?,

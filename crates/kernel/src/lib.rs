@@ -44,7 +44,7 @@ pub mod socket;
 pub mod socket_options;
 pub mod spawn;
 
-pub use identity::effective_uid;
+pub use identity::{effective_uid, login_uid};
 pub use membarrier::grace_period;
 pub use netns::{Netns, NetnsError};
 pub use sandbox::{Sandbox, SandboxError, in_sandbox};

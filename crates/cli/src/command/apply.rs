@@ -20,12 +20,23 @@ pub fn apply(global: &Global, args: &Apply) -> Result<Answer, Failure> {
         None => kept::last(global)?,
     };
     let wanted = Policy::new(entries).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
-    let state = state(global)?;
-    let shadows = shadows(&wanted);
-    let empty = wanted.is_empty().then(|| Said::new(format!("{name}: it has no bindings")));
     let manner = if args.last { Manner::BringBack } else { Manner::Replace };
+    replace(global, &args.edit, manner, &name, &wanted)
+}
+
+/// Puts a policy, which is called so, in place of the applied one.
+pub fn replace(
+    global: &Global,
+    flags: &EditFlags,
+    manner: Manner,
+    name: &str,
+    wanted: &Policy,
+) -> Result<Answer, Failure> {
+    let state = state(global)?;
+    let shadows = shadows(wanted);
+    let empty = wanted.is_empty().then(|| Said::new(format!("{name}: it has no bindings")));
     // What a living `run` added is not the policy's to remove.
-    let answer = change(global, &state, &args.edit, manner, &mut |current| {
+    let answer = change(global, &state, flags, manner, &mut |current| {
         let runs: Vec<Entry> = current.policy.entries().iter().filter(|entry| entry.owner.is_some()).cloned().collect();
         wanted.with(runs).map_err(Error::Policy)
     });

@@ -39,7 +39,7 @@ fn rebooted(sandbox: &Sandbox) {
             done(&["apply", "--last"]);
             assert_eq!(applied(), before);
             let ran = done(&["list"]);
-            assert!(ran.stdout.contains(&format!("# {PAGE}:10")), "each binding says where it is kept: {ran:?}");
+            assert!(ran.stdout.contains(&format!("# {PAGE}:13")), "each binding says where it is kept: {ran:?}");
             server.register();
             for packet in
                 ["tcp 127.0.0.1 > 127.7.1.2:80", "tcp 127.0.0.1 > 127.7.0.1:8500", "tcp 127.0.0.1 > 127.8.0.1:80"]
@@ -137,7 +137,7 @@ fn no_interface(sandbox: &Sandbox) {
     done(&["unload"]);
     std::fs::write(PAGE, text).unwrap();
     let ran = sklookup(&["apply", "--last"]);
-    assert!(ran.exit == 2 && ran.stderr.contains(&format!("{PAGE}:10: interface eth7: there is none")), "{ran:?}");
+    assert!(ran.exit == 2 && ran.stderr.contains(&format!("{PAGE}:13: interface eth7: there is none")), "{ran:?}");
     assert_eq!(fate(), "applied", "it is there to be tried again");
 }
 

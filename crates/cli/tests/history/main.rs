@@ -1,4 +1,4 @@
-//! The policy applied last, on disk: written after each change, brought back after a reboot, believed only where nobody
+//! The policy applied last, and those before it, on disk: written after each change, brought back after a reboot, believed only where nobody
 //! else could have written it.
 
 #[path = "../command/mod.rs"]
@@ -8,6 +8,7 @@ mod services;
 
 mod last;
 mod pages;
+mod rollback;
 mod trouble;
 mod trust;
 mod unit;
@@ -19,6 +20,7 @@ fn main() {
         world::listen();
         return;
     }
-    let trials = [pages::trials(), last::trials(), trouble::trials(), trust::trials(), unit::trials()];
+    let trials =
+        [pages::trials(), last::trials(), trouble::trials(), trust::trials(), unit::trials(), rollback::trials()];
     sklookup_testbed::main(trials.into_iter().flatten().collect());
 }

@@ -90,7 +90,7 @@ fn not_ours(sandbox: &Sandbox) {
         (kept(), "not written by sklookup"),
         (String::new(), "not written by sklookup"),
         (text.replace("# state    applied", "# state    odd"), "do not say its state"),
-        (text.replace("web tcp 127", "web xyz 127"), "netns-blue.toml:10: "),
+        (text.replace("web tcp 127", "web xyz 127"), "netns-blue.toml:13: "),
     ] {
         std::fs::write(PAGE, spoiled).unwrap();
         let ran = sklookup(&["apply", "--last"]);

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use sklookup_kernel::{Netns, Sandbox};
@@ -79,10 +79,23 @@ pub fn applied() -> String {
     done(&["export"]).stdout
 }
 
-/// Names in the directory.
+/// Names in the directory, but those of earlier policies.
 pub fn names() -> Vec<PathBuf> {
+    in_directory().into_iter().filter(|path| earlier_number(path).is_none()).collect()
+}
+
+/// The numbers of the earlier policies that are there.
+pub fn earlier() -> Vec<usize> {
+    in_directory().iter().filter_map(|path| earlier_number(path)).collect()
+}
+
+fn in_directory() -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> =
         std::fs::read_dir("/var/lib/sklookup").into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     names
+}
+
+fn earlier_number(path: &Path) -> Option<usize> {
+    path.to_str()?.strip_suffix(".toml")?.rsplit_once('.')?.1.parse().ok()
 }

@@ -6,7 +6,7 @@ mod shapes;
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -153,7 +153,29 @@ fn every_shape(sandbox: &Sandbox) {
     documented.compare(&document(&["unload"]).1);
     documented.compare(&document(&["upgrade"]).1);
     documented.compare(&document(&["demo"]).1);
+    rollbacks(sandbox, &mut documented);
     documented.is_complete();
+}
+
+/// What is kept of a namespace that has a name, as this and older versions keep it.
+fn rollbacks(sandbox: &Sandbox, documented: &mut Documented) {
+    std::fs::create_dir_all("/run/netns").unwrap();
+    std::fs::write("/run/netns/blue", "").unwrap();
+    let namespace = format!("/proc/self/fd/{}", sandbox.netns.as_fd().as_raw_fd());
+    rustix::mount::mount_bind(namespace, "/run/netns/blue").unwrap();
+    let mut see = |arguments: &[&str]| documented.compare(&document(arguments).1);
+    for ports in ["80", "81"] {
+        see(&["bind", "web", "tcp", "127.7.0.0/16", ports]);
+        see(&["rollback"]);
+    }
+    see(&["rollback", "1", "--allow", "shrink"]);
+    see(&["unload"]);
+    let pages = "/var/lib/sklookup/netns-blue";
+    let old = std::fs::read_to_string(format!("{pages}.1.toml")).unwrap();
+    let old = old.lines().filter(|line| !["# user", "# bindings", "# digest"].iter().any(|key| line.starts_with(key)));
+    std::fs::write(format!("{pages}.1.toml"), old.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    std::fs::write(format!("{pages}.2.toml"), "").unwrap();
+    see(&["rollback"]);
 }
 
 /// What an ordinary user is answered.

@@ -30,6 +30,12 @@ impl Name {
             Name::Named(name) => file(name).expect("looked at when it was found"),
         }
     }
+
+    /// The name of the file of an earlier policy; no name of a namespace has a dot in the name of its file.
+    pub(super) fn earlier_file(&self, number: usize) -> String {
+        let file = self.file();
+        format!("{}.{number}.toml", file.trim_end_matches(".toml"))
+    }
 }
 
 impl fmt::Display for Name {
@@ -43,7 +49,7 @@ impl fmt::Display for Name {
 
 /// The file of a namespace that has a name. None collides with that of the host, whatever the name is.
 fn file(name: &str) -> Option<String> {
-    // A file is written under a longer name first.
+    // A file is written under a longer name first, longer than those of earlier policies too.
     const AROUND: usize = "netns-.toml".len() + "..new".len();
     bpffs::escape(name).filter(|name| name.len() + AROUND <= bpffs::NAME_MAX).map(|name| format!("netns-{name}.toml"))
 }
@@ -51,6 +57,12 @@ fn file(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn earlier_policies_have_files_of_their_own() {
+        assert_eq!(Name::Host.earlier_file(1), "host.1.toml");
+        assert_eq!(Name::Named("a.1".into()).earlier_file(9), "netns-a=2E1.9.toml");
+    }
 
     #[test]
     fn any_name_is_one_file_in_the_directory_and_never_the_hosts() {
