@@ -92,8 +92,7 @@ pub enum Command {
     /// Compile the applied policy anew, by this version of sklookup
     Upgrade(Upgrade),
     /// Say whether steering can work here, and what to mend
-    #[command(after_help = DOCTOR_HELP)]
-    Doctor,
+    Doctor(Doctor),
     /// Run cases that state who gets which packet
     Test(Test),
     /// Print completions for a shell
@@ -343,13 +342,40 @@ pub enum FamilyArg {
 #[command(after_help = "\
 Counters are runs of the hook, not connections.
 
+What should be so and is not is named, one line each: sockets that died, labels without a socket, interfaces that are others now, \
+a program in the place of ours, what is kept on disk for after a reboot and is not what is in effect. With --policy also every \
+binding that only the file or only the applied policy has; those of a living `run` are no difference.
+
 Examples:
   sudo sklookup status
   sudo sklookup status --netns blue
+  sudo sklookup status --policy policy.toml
   sudo sklookup status --json | jq '.labels[] | {label, counts}'
 
-Exit status: 0 all is well, 1 something is dead or missing, 2 could not say.")]
-pub struct Status {}
+Exit status: 0 all is well, 1 something is dead, missing or not as it should be, 2 could not say.")]
+pub struct Status {
+    /// The policy file that should be applied; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+}
+
+/// Say whether steering can work here.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It tries things out and leaves nothing behind. What it may not look at it says. With --policy it says whether what is applied is \
+what the file has; `status --policy FILE` names each difference.
+
+Examples:
+  sudo sklookup doctor
+  sudo sklookup doctor --netns blue
+  sudo sklookup doctor --policy policy.toml
+
+Exit status: 0 steering can work here, 1 it can't until what is broken is mended, 2 could not say.")]
+pub struct Doctor {
+    /// The policy file that should be applied; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+}
 
 /// Say which socket gets a packet, and why.
 #[derive(Debug, Args)]
@@ -417,15 +443,6 @@ Examples:
   sudo sklookup export | sklookup check - --packet 'tcp 198.51.100.9:40000 > 192.0.2.7:80'
 
 Exit status: 0 done (also where nothing is applied), 2 could not.";
-
-const DOCTOR_HELP: &str = "\
-It tries things out and leaves nothing behind. What it may not look at it says.
-
-Examples:
-  sudo sklookup doctor
-  sudo sklookup doctor --netns blue
-
-Exit status: 0 steering can work here, 1 it can't until what is broken is mended, 2 could not say.";
 
 /// Run cases.
 #[derive(Debug, Args)]

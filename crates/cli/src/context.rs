@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use sklookup_kernel::{Errno, Netns, bpffs};
-use sklookup_policy::{Entry, MAX_FILE_BYTES, parse_file};
+use sklookup_policy::{Entry, MAX_FILE_BYTES, Policy, parse_file};
 use sklookup_steering::history::History;
 use sklookup_steering::{Error, State};
 
@@ -63,6 +63,11 @@ pub fn read_policy(path: &Path, wrong: u8) -> Result<Vec<Entry>, Failure> {
     let entries = parse_file(&text, &name).map_err(|problems| Failure::problems(wrong, &problems))?;
     progress::at("checking the policy");
     Ok(entries)
+}
+
+/// Reads the policy of a file, in which nothing is wrong.
+pub fn read_whole(path: &Path) -> Result<Policy, Failure> {
+    Policy::new(read_policy(path, COULD_NOT)?).map_err(|problems| Failure::problems(COULD_NOT, &problems))
 }
 
 /// What a policy file is called in messages.

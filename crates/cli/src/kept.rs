@@ -1,10 +1,13 @@
 //! The policy applied last, on disk: written after each change, read after a reboot.
 
+use std::time::Duration;
+
 use sklookup_kernel::disk::DiskError;
 use sklookup_kernel::{Errno, Netns};
 use sklookup_policy::{Entry, parse_file};
 use sklookup_steering::history::{Earlier, Fate, HistoryError, Kept, Known, Name};
-use sklookup_steering::{Generation, State};
+use sklookup_steering::status::{Finding, Kind};
+use sklookup_steering::{Generation, State, Status};
 
 use crate::args::Global;
 use crate::context::{history, netns};
@@ -67,6 +70,30 @@ pub fn last(global: &Global) -> Result<(String, Vec<Entry>), Failure> {
     }
     let entries = parse_file(&page.text, &file).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
     Ok((file, entries))
+}
+
+/// What is kept on disk, where that is not what is in effect, or can't be brought back.
+pub fn drift(global: &Global, state: Option<&State>, status: &Status) -> Option<Finding> {
+    /// A command that has just put another policy into effect may not have written it yet.
+    const MOMENT: Duration = Duration::from_millis(100);
+    let name = Name::of(&netns(global).ok()?)?;
+    let history = history(global);
+    let look = || match history.last(&name) {
+        Ok(page) => status.against_page(&page?, &history.file(&name)),
+        // Who may not look does not keep anything here either.
+        Err(HistoryError::Disk(DiskError::Failed(_)) | HistoryError::State(_)) => None,
+        Err(error) => Some(Finding {
+            kind: Kind::Kept,
+            message: format!("what is kept can't be brought back: {error}"),
+            help: help(&error),
+        }),
+    };
+    look()?;
+    std::thread::sleep(MOMENT);
+    // What was in effect a moment ago is not to be compared with what was written since.
+    let now = state.and_then(|state| state.live_id().ok().flatten());
+    let then = status.in_effect().map(|in_effect| in_effect.generation);
+    if now == then { look() } else { None }
 }
 
 /// The options without which a command would mean another namespace.

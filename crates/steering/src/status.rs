@@ -1,12 +1,15 @@
 //! What is in effect, and what is wrong with it: the answer of `status`.
 //!
 //! A [`Status`] is what could be seen at one moment. What the caller may not see is named in [`Status::unseen`] and never
-//! guessed. [`Status::findings`] says what is dead or missing.
+//! guessed. [`Status::findings`] says what is dead or missing, [`Status::against_file`] and [`Status::against_page`] what is not as
+//! a policy file or the history has it.
 
+mod drift;
 mod findings;
 mod observe;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use sklookup_compiler::{Counts, Family};
 use sklookup_kernel::ProgramInfo;
@@ -47,6 +50,15 @@ pub enum Steering {
     },
     /// This.
     Live(Box<InEffect>),
+    /// Our link is alive and runs a program that is no generation of ours.
+    Replaced {
+        /// Id of the link.
+        link: u32,
+        /// Id of the program.
+        program: u32,
+        /// Where the link is pinned.
+        dir: PathBuf,
+    },
 }
 
 /// A generation in effect, with what was found around it.
@@ -56,6 +68,8 @@ pub struct InEffect {
     pub link: Option<u32>,
     /// Id of the program, which names the generation.
     pub generation: u32,
+    /// Id of the program that is pinned in its directory: the same, unless somebody exchanged the pin.
+    pub pinned: u32,
     /// What the generation says about itself.
     pub record: Record,
     /// Digest of the policy.
@@ -193,7 +207,7 @@ impl Status {
     pub fn in_effect(&self) -> Option<&InEffect> {
         match &self.steering {
             Steering::Live(in_effect) => Some(in_effect),
-            Steering::Nothing | Steering::Hidden { .. } => None,
+            Steering::Nothing | Steering::Hidden { .. } | Steering::Replaced { .. } => None,
         }
     }
 }

@@ -6,14 +6,11 @@ use serde_json::{Value, json};
 use sklookup_policy::{Policy, difference};
 
 use crate::args::{Diff, Global};
-use crate::context::{existing_state, read_policy};
-use crate::output::{Answer, COULD_NOT, Failure, NO, Said, YES};
+use crate::context::{existing_state, read_whole};
+use crate::output::{Answer, Failure, NO, Said, YES};
 use crate::render;
 
 pub fn diff(global: &Global, args: &Diff) -> Result<Answer, Failure> {
-    let read = |path| -> Result<Policy, Failure> {
-        Policy::new(read_policy(path, COULD_NOT)?).map_err(|problems| Failure::problems(COULD_NOT, &problems))
-    };
     if args.files.len() == 2 && args.files.iter().all(|file| file == Path::new("-")) {
         return Err(Failure::new(Said::with_help(
             "diff - -: standard input can be read once only",
@@ -21,8 +18,8 @@ pub fn diff(global: &Global, args: &Diff) -> Result<Answer, Failure> {
         )));
     }
     let (old, new) = match args.files.as_slice() {
-        [old, new] => (read(old)?, read(new)?),
-        [new] => (applied(global)?, read(new)?),
+        [old, new] => (read_whole(old)?, read_whole(new)?),
+        [new] => (applied(global)?, read_whole(new)?),
         _ => unreachable!("one or two files"),
     };
     let difference = difference(&old, &new);

@@ -6,12 +6,13 @@ mod machine;
 use serde_json::{Value, json};
 use sklookup_steering::Status;
 
-use crate::args::Global;
-use crate::context::{existing_state, netns};
+use crate::args::{Doctor, Global};
+use crate::context::{existing_state, named, netns, read_whole};
 use crate::escape::printable;
 use crate::output::{Answer, Failure, NO, YES};
 
-pub fn doctor(global: &Global) -> Result<Answer, Failure> {
+pub fn doctor(global: &Global, args: &Doctor) -> Result<Answer, Failure> {
+    let file = args.policy.as_deref().map(|file| Ok::<_, Failure>((named(file), read_whole(file)?))).transpose()?;
     let netns = netns(global)?;
     let mut checks = kernel::checks();
     checks.extend(machine::rights());
@@ -19,8 +20,20 @@ pub fn doctor(global: &Global) -> Result<Answer, Failure> {
     checks.extend(machine::open_files());
     // Where there is no bpffs, which has been said by now, there is no state either.
     match existing_state(global) {
-        Ok(Some(state)) => checks.extend(machine::state(&state)),
-        Ok(None) | Err(_) => checks.push(machine::programs(&Status::without_steering(&netns))),
+        Ok(Some(state)) => match state.status() {
+            Ok(status) => {
+                checks.extend(machine::state(&state, &status));
+                checks.extend(file.map(|(name, policy)| machine::file(&status, &policy, &name)));
+                checks.extend(machine::kept(global, Some(&state), &status));
+            }
+            Err(error) => checks.extend(machine::unreadable(&state, &error)),
+        },
+        Ok(None) | Err(_) => {
+            let status = Status::without_steering(&netns);
+            checks.push(machine::programs(&status));
+            checks.extend(file.map(|(name, policy)| machine::file(&status, &policy, &name)));
+            checks.extend(machine::kept(global, None, &status));
+        }
     }
     let works = !checks.iter().any(|check| check.result == Verdict::Broken);
     let json = json!({ "works": works, "checks": checks.iter().map(Check::json).collect::<Vec<Value>>() });

@@ -12,22 +12,27 @@ use sklookup_steering::status::{
     Attached, Finding, Health, InEffect, Kind, LabelStatus, SocketOwner, SocketStatus, Status, Steering, Unseen,
 };
 
-use crate::args::Global;
+use crate::args::{self, Global};
 use crate::command::list::{described, table};
-use crate::context::{existing_state, netns};
+use crate::context::{existing_state, named, netns, read_whole};
 use crate::counts::{self, many};
 use crate::escape::printable;
+use crate::kept;
 use crate::output::{Answer, COULD_NOT, Failure, NO, Said, YES};
 
 /// How many bindings are shown here; more are `list`'s.
 const SHOWN: usize = 30;
 
-pub fn status(global: &Global) -> Result<Answer, Failure> {
-    let status = match existing_state(global)? {
+pub fn status(global: &Global, args: &args::Status) -> Result<Answer, Failure> {
+    let file = args.policy.as_deref().map(|file| Ok::<_, Failure>((named(file), read_whole(file)?))).transpose()?;
+    let state = existing_state(global)?;
+    let status = match &state {
         Some(state) => state.status()?,
         None => Status::without_steering(&netns(global)?),
     };
-    let findings = status.findings();
+    let mut findings = status.findings();
+    findings.extend(file.and_then(|(name, policy)| status.against_file(&policy, &name)).into_iter().flatten());
+    findings.extend(kept::drift(global, state.as_ref(), &status));
     let exit = match &status.steering {
         Steering::Hidden { .. } => COULD_NOT,
         _ if !findings.is_empty() => NO,
@@ -41,8 +46,12 @@ pub fn status(global: &Global) -> Result<Answer, Failure> {
     // People are told a few of each kind; documents have all.
     let mut answer = answer.exit(exit);
     if !findings.is_empty() && global.json {
-        let warnings: Vec<Value> = findings.iter().map(|finding| said(finding).json()).collect();
-        answer.json.insert("warnings".to_owned(), warnings.into());
+        let warnings = findings.iter().map(|finding| {
+            let mut warning = said(finding).json();
+            warning["kind"] = json!(finding.kind.name());
+            warning
+        });
+        answer.json.insert("warnings".to_owned(), warnings.collect());
     }
     Ok(answer.saying(few(&findings)))
 }
@@ -70,6 +79,10 @@ fn few(findings: &[Finding]) -> Vec<Said> {
             Kind::NoSocket => "labels without a socket for what is steered to them",
             Kind::Interface => "interfaces that are gone or were made again",
             Kind::EndedRun => "`run` commands that have ended",
+            Kind::Replaced => "programs that are not what they should be",
+            Kind::NotApplied => "bindings of the file that are not applied",
+            Kind::NotInFile => "bindings that are applied and not in the file",
+            Kind::Kept => "policies on disk that are not in effect",
         };
         told.push(Said::with_help(format!("and {more} more {what}"), "`sklookup status --json` has all of them"));
     }
@@ -85,6 +98,7 @@ fn document(status: &Status) -> Value {
         Steering::Nothing => ("none", None),
         Steering::Hidden { generation } => ("hidden", *generation),
         Steering::Live(in_effect) => ("live", Some(in_effect.generation)),
+        Steering::Replaced { .. } => ("replaced", None),
     };
     let mut document = json!({
         "netns": { "name": status.netns, "inode": status.inode },
@@ -194,14 +208,24 @@ fn write(text: &mut String, status: &Status) -> std::fmt::Result {
             writeln!(text, "steering    generation {id} is in effect; what it does can't be seen")?;
         }
         Steering::Hidden { generation: None } => writeln!(text, "steering    can't be seen")?,
+        Steering::Replaced { link, program, .. } => {
+            writeln!(text, "steering    none of a policy: link {link} runs program {program}, which is not ours")?;
+        }
         Steering::Live(in_effect) => write_in_effect(text, in_effect)?,
     }
     match status.programs.as_deref() {
         None | Some([]) => {}
         Some(programs) => {
             writeln!(text, "\nprograms on the hook, in the order in which they run")?;
-            for program in programs {
-                writeln!(text, "  {}", in_words(program))?;
+            let own = programs.iter().position(|program| program.ours);
+            for (place, program) in programs.iter().enumerate() {
+                // What that means is said by `programs`.
+                let side = match own {
+                    Some(own) if place < own => "  before it",
+                    Some(own) if place > own => "  after it",
+                    _ => "",
+                };
+                writeln!(text, "  {}{side}", in_words(program))?;
             }
         }
     }

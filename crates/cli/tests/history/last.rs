@@ -32,8 +32,10 @@ fn rebooted(sandbox: &Sandbox) {
     let fresh = reboot(sandbox);
     fresh
         .run(|| {
-            // Between boot and `apply --last` nothing is steered.
-            assert_eq!(done(&["status"]).stdout.lines().nth(1), Some("steering    nothing is steered here"));
+            // Between boot and `apply --last` nothing is steered, and that is missed.
+            let status = sklookup(&["status"]);
+            assert_eq!(status.stdout.lines().nth(1), Some("steering    nothing is steered here"));
+            assert!(status.exit == 1 && status.stderr.contains("`sklookup apply --last` brings it back"), "{status:?}");
             let server = Server::open("web", "tcp 127.0.0.1:0");
             assert_eq!(reached(&[&server], "tcp 127.0.0.1 > 127.7.1.2:80"), "refused");
             done(&["apply", "--last"]);

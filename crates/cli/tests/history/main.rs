@@ -6,6 +6,7 @@ mod command;
 #[path = "../services/mod.rs"]
 mod services;
 
+mod drift;
 mod last;
 mod pages;
 mod rollback;
@@ -20,7 +21,14 @@ fn main() {
         world::listen();
         return;
     }
-    let trials =
-        [pages::trials(), last::trials(), trouble::trials(), trust::trials(), unit::trials(), rollback::trials()];
+    let trials = [
+        pages::trials(),
+        last::trials(),
+        trouble::trials(),
+        trust::trials(),
+        unit::trials(),
+        rollback::trials(),
+        drift::trials(),
+    ];
     sklookup_testbed::main(trials.into_iter().flatten().collect());
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
+use serde_json::Value;
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
 use crate::command::{Ran, command, document, sklookup};
@@ -79,6 +80,9 @@ fn runs(sandbox: &Sandbox) {
         assert!(kept() == applied() && kept().contains(other) && !kept().contains("run:"), "{}", kept());
     }
     let before = page();
+    let (_, status) = document(&["status", "--policy", PAGE]);
+    let kinds: Vec<&Value> = status["warnings"].as_array().unwrap().iter().map(|warning| &warning["kind"]).collect();
+    assert!(kinds.iter().all(|kind| *kind == "no-socket"), "it is no difference: {status}");
     drop(run.stdin.take());
     assert!(run.wait().unwrap().success());
     assert_eq!(page(), before);

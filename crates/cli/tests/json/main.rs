@@ -95,13 +95,16 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["diff", &first, &second]);
     see(&["test", &cases]);
     see(&["status"]);
+    see(&["status", "--policy", &first]);
     see(&["list"]);
     see(&["list", "--sockets"]);
     see(&["list", "--addresses"]);
     see(&["doctor"]);
+    see(&["doctor", "--policy", &first]);
     see(&["apply", "--dry-run", &first]);
     see(&["apply", &first]);
     see(&["apply", &second, "--allow", "shrink"]);
+    see(&["status", "--policy", &first]);
     see(&["apply", &first, "--allow", "shrink"]);
     see(&["bind", "game", "udp", "127.7.0.0/16", "53"]);
     see(&["upgrade", "--dry-run"]);

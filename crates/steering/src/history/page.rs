@@ -145,7 +145,7 @@ impl Page {
     }
 
     /// The policy without the comments above it.
-    pub(super) fn bindings(&self) -> &str {
+    pub(crate) fn bindings(&self) -> &str {
         &self.text[self.above..]
     }
 

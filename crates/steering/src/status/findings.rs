@@ -2,7 +2,7 @@
 
 use sklookup_compiler::Family;
 
-use super::{Health, InterfaceStatus, LabelStatus, Missing, Status};
+use super::{Health, InterfaceStatus, LabelStatus, Missing, Status, Steering};
 
 /// What kind of thing is dead or missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,30 @@ pub enum Kind {
     Interface,
     /// A `run` has ended and left its bindings.
     EndedRun,
+    /// The link, or the pin of the generation, holds a program that is not the generation's.
+    Replaced,
+    /// A binding of the policy file is not applied, or otherwise.
+    NotApplied,
+    /// A binding is applied that the policy file does not have.
+    NotInFile,
+    /// What is kept on disk is not what is in effect.
+    Kept,
+}
+
+impl Kind {
+    /// As documents have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::DeadSocket => "dead-socket",
+            Kind::NoSocket => "no-socket",
+            Kind::Interface => "interface",
+            Kind::EndedRun => "ended-run",
+            Kind::Replaced => "replaced",
+            Kind::NotApplied => "not-applied",
+            Kind::NotInFile => "not-in-file",
+            Kind::Kept => "kept",
+        }
+    }
 }
 
 /// Something dead or missing.
@@ -31,8 +55,30 @@ pub struct Finding {
 impl Status {
     /// Everything dead or missing that could be seen.
     pub fn findings(&self) -> Vec<Finding> {
-        let Some(in_effect) = self.in_effect() else { return Vec::new() };
         let mut findings = Vec::new();
+        if let Steering::Replaced { link, program, dir } = &self.steering {
+            findings.push(Finding {
+                kind: Kind::Replaced,
+                message: format!(
+                    "link {link}, which sklookup pinned in {}, runs program {program}, which is no generation of ours: \
+                     somebody else put it there, and no policy is in effect",
+                    dir.display()
+                ),
+                help: "find out who did; `sklookup unload`, then apply the policy again, takes the link back"
+                    .to_owned(),
+            });
+        }
+        let Some(in_effect) = self.in_effect() else { return findings };
+        if in_effect.pinned != in_effect.generation {
+            findings.push(Finding {
+                kind: Kind::Replaced,
+                message: format!(
+                    "the link runs program {}, and the pin that should hold it holds program {}: somebody exchanged it",
+                    in_effect.generation, in_effect.pinned
+                ),
+                help: "find out who did; `sklookup unload`, then apply the policy again, makes it whole".to_owned(),
+            });
+        }
         for label in &in_effect.labels {
             dead_sockets(label, &mut findings);
             missing_sockets(label, &mut findings);

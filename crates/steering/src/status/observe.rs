@@ -20,7 +20,7 @@ use crate::find::protocol;
 use crate::lock::{self, Attempt};
 use crate::record::digest;
 use crate::registration::Registered;
-use crate::state::{Generation, PATIENCE, State, generation_id};
+use crate::state::{Generation, Live, PATIENCE, State, generation_id};
 use crate::sums::Sums;
 use crate::wait::Deadline;
 
@@ -50,10 +50,13 @@ impl State {
                     why: format!("{error}; only the owner of the state can read it"),
                 });
             }
-            Err(error) => return Err(error),
+            Err(error) => match self.replaced()? {
+                Some(replaced) => status.steering = replaced,
+                None => return Err(error),
+            },
         }
         let ours = match &status.steering {
-            Steering::Nothing => None,
+            Steering::Nothing | Steering::Replaced { .. } => None,
             Steering::Hidden { generation } => *generation,
             Steering::Live(in_effect) => Some(in_effect.generation),
         };
@@ -72,6 +75,16 @@ impl State {
         let Some(seen) = self.seen()? else { return Ok(None) };
         let mut unseen = Vec::new();
         Ok(Some((self.in_effect(seen, &mut unseen)?, unseen)))
+    }
+
+    /// Whether our link runs a program that has no directory among the generations: whoever commits makes it first.
+    fn replaced(&self) -> Result<Option<Steering>, Error> {
+        let Some(Live { id, dir, link: Some(link) }) = self.live()? else { return Ok(None) };
+        let missing = bpffs::status(&dir).is_err_and(|error| error.errno() == Errno::NOENT);
+        let (link, dir) = (link.info()?, self.dir().to_owned());
+        // Asked again: else it was replaced and swept away since.
+        let still = missing && link.program_id == id;
+        Ok(still.then_some(Steering::Replaced { link: link.id, program: id, dir }))
     }
 
     /// A generation with its counts and what was registered while it was live.
@@ -97,7 +110,7 @@ impl State {
     }
 
     fn in_effect(&self, seen: Seen, unseen: &mut Vec<Unseen>) -> Result<InEffect, Error> {
-        let Seen { generation: Generation { live, record, .. }, counts, registered } = seen;
+        let Seen { generation: Generation { live, record, program }, counts, registered } = seen;
         let sockets = self.sockets(&registered, unseen);
         let sums = Sums::of(&record.policy, &counts);
         let labels = labels(&record.policy, &sums, registered, sockets.as_ref());
@@ -118,6 +131,7 @@ impl State {
         Ok(InEffect {
             link: live.link.as_ref().map(Link::info).transpose()?.map(|info| info.id),
             generation: live.id,
+            pinned: program.id(),
             digest: digest(&record.policy),
             counts,
             total,

@@ -7,13 +7,15 @@ use sklookup_kernel::caps::{Cap, Caps, in_initial_user_namespace};
 use sklookup_kernel::{Errno, effective_uid};
 use sklookup_policy::Policy;
 use sklookup_steering::safety::Hazard;
-use sklookup_steering::status::{Status as Steered, Steering};
+use sklookup_steering::status::{Kind as Difference, Status as Steered, Steering};
 use sklookup_steering::{Error, State};
 
 use super::{Check, Verdict};
-use crate::args::DEFAULT_BPFFS;
+use crate::args::{DEFAULT_BPFFS, Global};
 use crate::command::status::in_words;
 use crate::counts::many;
+use crate::kept;
+use crate::typed::quoted;
 
 /// The most programs that the kernel lets be attached to a namespace.
 const MOST_PROGRAMS: usize = 64;
@@ -154,24 +156,43 @@ pub(super) fn programs(status: &Steered) -> Check {
 }
 
 /// What is applied, whether it is whole, and whether packets for it arrive; and who else is on the hook.
-pub(super) fn state(state: &State) -> Vec<Check> {
-    match state.status() {
-        Ok(status) => {
-            let mut checks = vec![programs(&status), applied(&status)];
-            // Who may not list the state can't change it either, and has been told so.
-            if let Err(error @ Error::Untrusted { .. }) = state.undisturbed() {
-                checks.push(Check { mend: error.help(), ..Check::new(APPLIED, Verdict::Broken, error.to_string()) });
-            }
-            if let Some(in_effect) = status.in_effect() {
-                checks.extend(routes(state, &in_effect.record.policy));
-            }
-            checks
-        }
-        Err(error) => {
-            let check = Check::new(APPLIED, Verdict::Broken, error.to_string());
-            vec![programs(&Steered::without_steering(state.netns())), Check { mend: error.help(), ..check }]
-        }
+pub(super) fn state(state: &State, status: &Steered) -> Vec<Check> {
+    let mut checks = vec![programs(status), applied(status)];
+    // Who may not list the state can't change it either, and has been told so.
+    if let Err(error @ Error::Untrusted { .. }) = state.undisturbed() {
+        checks.push(Check { mend: error.help(), ..Check::new(APPLIED, Verdict::Broken, error.to_string()) });
     }
+    if let Some(in_effect) = status.in_effect() {
+        checks.extend(routes(state, &in_effect.record.policy));
+    }
+    checks
+}
+
+/// A state that is there and can't be read; and who else is on the hook.
+pub(super) fn unreadable(state: &State, error: &Error) -> Vec<Check> {
+    let check = Check::new(APPLIED, Verdict::Broken, error.to_string());
+    vec![programs(&Steered::without_steering(state.netns())), Check { mend: error.help(), ..check }]
+}
+
+/// Whether what is applied is what a policy file has.
+pub(super) fn file(status: &Steered, policy: &Policy, name: &str) -> Check {
+    const WHAT: &str = "policy file";
+    let Some(findings) = status.against_file(policy, name) else {
+        return Check::new(WHAT, Verdict::Unseen, format!("{name}: what is applied can't be seen"));
+    };
+    if findings.is_empty() {
+        return Check::new(WHAT, Verdict::Fine, format!("{name}: applied as it is"));
+    }
+    let of = |kind| findings.iter().filter(|finding| finding.kind == kind).count();
+    let (not_applied, not_in_file) = (many(of(Difference::NotApplied), "binding"), of(Difference::NotInFile));
+    let found = format!("{name}: {not_applied} not applied as written, {not_in_file} applied that it does not have");
+    Check::new(WHAT, Verdict::Poor, found).mend(format!("sklookup status --policy {}", quoted(name)))
+}
+
+/// Whether what is kept for after a reboot is what is in effect.
+pub(super) fn kept(global: &Global, state: Option<&State>, status: &Steered) -> Option<Check> {
+    let finding = kept::drift(global, state, status)?;
+    Some(Check::new("kept policy", Verdict::Poor, finding.message).mend(finding.help))
 }
 
 fn applied(status: &Steered) -> Check {
@@ -180,6 +201,10 @@ fn applied(status: &Steered) -> Check {
         Steering::Hidden { .. } => {
             let why = status.unseen.last().map(|unseen| unseen.why.clone()).unwrap_or_default();
             return Check::new(APPLIED, Verdict::Unseen, why);
+        }
+        Steering::Replaced { .. } => {
+            let finding = status.findings().swap_remove(0);
+            return Check::new(APPLIED, Verdict::Broken, finding.message).mend(finding.help);
         }
         Steering::Live(in_effect) => in_effect,
     };
