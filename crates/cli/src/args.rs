@@ -1,5 +1,6 @@
 //! What can be typed. Parsing has no side effects; the parser, `--help` and the completions read this one definition.
 
+mod explain;
 mod list;
 mod rollback;
 
@@ -377,32 +378,6 @@ pub struct Doctor {
     pub policy: Option<PathBuf>,
 }
 
-/// Say which socket gets a packet, and why.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-The kernel is asked who gets the packet: it runs its whole lookup, every program on the hook included. Beside it stands our \
-own account of why, made of the applied policy, the sockets under its labels and those of the namespace. Where the two \
-differ, that is said first. Asking the kernel takes no rights; what steers may be read by the owner of the state alone.
-
-Without `dev` the interface is found as the kernel would find it: traffic of this host to itself comes in where the owner \
-of the destination is, all other where the route to its source leads. There is no packet in a question: programs count it \
-as one, a program of a reuseport group is not run, and what netfilter or tc do before is not seen.
-
-Examples:
-  sudo sklookup explain 'tcp 198.51.100.9:40000 > 192.0.2.7:80'
-  sudo sklookup explain udp 198.51.100.9:40000 to 192.0.2.53:53 dev eth0 --netns blue
-  sklookup explain tcp 198.51.100.9:40000 to 192.0.2.7:80 --policy policy.toml
-
-Exit status: 0 a socket gets it (with --policy: a label), 1 none does, 2 could not tell.")]
-pub struct Explain {
-    /// `tcp|udp SRC:PORT > DST:PORT [dev IF]`; `to` may stand for `>`
-    #[arg(required = true, value_name = "PACKET", num_args = 1..)]
-    pub packet: Vec<String>,
-    /// Say what this policy file decides, whatever is applied; needs no rights. `-` for standard input
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
-}
-
 /// Take steering away.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -490,6 +465,7 @@ pub struct Completions {
 
 pub use self::rollback::Rollback;
 pub use crate::socket_match::SocketMatch;
+pub use explain::{Explain, Target};
 
 #[cfg(test)]
 mod tests {

@@ -159,6 +159,15 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<sklookup_explain::Error> for Failure {
+    fn from(error: sklookup_explain::Error) -> Failure {
+        match error {
+            sklookup_explain::Error::Look(error) => error.into(),
+            error @ sklookup_explain::Error::NoAccount(_) => Failure::new(Said::new(error.to_string())),
+        }
+    }
+}
+
 impl From<sklookup_kernel::Error> for Failure {
     fn from(error: sklookup_kernel::Error) -> Failure {
         Error::from(error).into()

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use sklookup_kernel::interface::{self, Interface};
 use sklookup_kernel::route::{self, Route, RouteKind};
 use sklookup_kernel::{Errno, Netns};
-use sklookup_policy::{Packet, Protocol};
+use sklookup_policy::{Interface as Name, Packet, Protocol};
 use sklookup_steering::Error;
 
 /// Where the way of a packet leads before any socket is looked for.
@@ -55,15 +55,10 @@ pub enum Astray {
 /// Finds the way of a packet in the namespace of this thread; `netns` is what that is called.
 pub(crate) fn find(packet: &Packet, netns: &Netns) -> Result<Way, Error> {
     let (source, destination) = (packet.source.ip(), packet.destination.ip());
-    let named = packet.interface.as_ref();
     let all = interface::list()?;
-    let named = named.map(|name| {
-        let known = all.iter().find(|interface| interface.name == name.as_str());
-        known.ok_or_else(|| Error::Interface { interface: name.clone(), netns: netns.describe().to_owned() })
-    });
-    let named = named.transpose()?;
+    let named = packet.interface.as_ref().map(|name| by_name(&all, name, netns)).transpose()?;
 
-    let owner = match destination_of(packet, destination)? {
+    let owner = match destination_of(packet.protocol, destination)? {
         Ok(owner) => owner,
         Err(astray) => return Ok(Way::Astray(astray)),
     };
@@ -88,9 +83,15 @@ pub(crate) fn find(packet: &Packet, netns: &Netns) -> Result<Way, Error> {
     Ok(Way::Lookup(Arrival { how, interfaces: vec![(index, name.unwrap_or_default())], vrf }))
 }
 
+/// The interface of a name.
+pub(crate) fn by_name<'a>(all: &'a [Interface], name: &Name, netns: &Netns) -> Result<&'a Interface, Error> {
+    let known = all.iter().find(|interface| interface.name == name.as_str());
+    known.ok_or_else(|| Error::Interface { interface: name.clone(), netns: netns.describe().to_owned() })
+}
+
 /// The interface that owns a local destination, or why packets to it are not looked up.
-fn destination_of(packet: &Packet, destination: IpAddr) -> Result<Result<Option<u32>, Astray>, Error> {
-    let to_many = || match packet.protocol {
+pub(crate) fn destination_of(protocol: Protocol, destination: IpAddr) -> Result<Result<Option<u32>, Astray>, Error> {
+    let to_many = || match protocol {
         Protocol::Udp => Err(Astray::Copied),
         // TCP takes nothing that is not for this host alone.
         Protocol::Tcp => Err(Astray::Dropped),

@@ -1,12 +1,13 @@
 //! Looking at sockets and at who has them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sklookup_kernel::Protocol;
 use sklookup_kernel::process::{self, Process};
 use sklookup_kernel::sock_diag::{Entry, SockDiag, State};
 use sklookup_kernel::socket::Socket;
 use sklookup_policy::Packet;
+use sklookup_steering::status::Unseen;
 
 /// A socket, and what could be seen of who has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +66,13 @@ impl Census {
 
     /// The sockets of one place with this one, itself among them: its reuseport group, as far as can be seen.
     pub(crate) fn members<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a Entry> {
-        self.sockets.iter().filter(|other| place(other) == place(entry))
+        self.sockets.iter().filter(|other| same_place(other, entry))
     }
+}
+
+/// Whether two sockets are in one reuseport group, as far as can be seen.
+pub(crate) fn same_place(one: &Entry, other: &Entry) -> bool {
+    place(one) == place(other)
 }
 
 /// What the members of a reuseport group have in common.
@@ -75,11 +81,12 @@ fn place(entry: &Entry) -> impl PartialEq + '_ {
     (protocol, ipv6, state, local, interface, uid, v6only)
 }
 
-/// Who holds these sockets; with how many processes that may not be looked at.
-pub(crate) fn describe(entries: Vec<Entry>) -> (Vec<Seen>, usize) {
+/// These sockets by their cookies, each with who holds it; that somebody could not be looked at joins what is unseen.
+pub(crate) fn describe(entries: Vec<Entry>, unseen: &mut Vec<Unseen>) -> BTreeMap<u64, Seen> {
     let inodes: HashSet<u64> = entries.iter().map(|entry| entry.inode).filter(|inode| *inode != 0).collect();
     if inodes.is_empty() {
-        return (entries.into_iter().map(|entry| Seen { entry, holders: Vec::new(), reuseport: None }).collect(), 0);
+        let seen = |entry: Entry| (entry.cookie, Seen { entry, holders: Vec::new(), reuseport: None });
+        return entries.into_iter().map(seen).collect();
     }
     let owners = process::owners(&inodes);
     let mut known: HashMap<u32, Holder> = HashMap::new();
@@ -90,9 +97,19 @@ pub(crate) fn describe(entries: Vec<Entry>) -> (Vec<Seen>, usize) {
             .map(|process| known.entry(process.pid).or_insert_with(|| holder(process.pid, &process.name)).clone())
             .collect();
         let reuseport = holders.iter().find_map(|holder| reuseport(holder.pid, entry.inode));
-        Seen { entry, holders, reuseport }
+        (entry.cookie, Seen { entry, holders, reuseport })
     });
-    (seen.collect(), owners.hidden)
+    let seen: BTreeMap<u64, Seen> = seen.collect();
+    if owners.hidden > 0 && seen.values().any(|seen| seen.holders.is_empty() && seen.entry.inode != 0) {
+        unseen.push(Unseen {
+            what: "whose sockets some are",
+            why: format!(
+                "{} processes of others can't be looked at; that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                owners.hidden
+            ),
+        });
+    }
+    seen
 }
 
 fn holder(pid: u32, name: &str) -> Holder {

@@ -13,6 +13,7 @@ use crate::arrival::{self, Arrival, Way};
 use crate::census::{Census, Seen, describe};
 use crate::fate::Fate;
 use crate::replica::{Steering, TIME_WAIT};
+use crate::steered::{Hidden, Steered};
 
 /// What becomes of a packet, and why.
 #[derive(Clone, Debug)]
@@ -126,31 +127,10 @@ impl Look {
     fn take(netns: &Netns, state: Option<&State>, packet: &Packet, arrival: &Arrival) -> Result<Look, Error> {
         // Any of several will do: either they have one answer, or there is none.
         let interface = arrival.interfaces.first().map_or(0, |(index, _)| *index);
-        let mut unseen = Vec::new();
-        let applied = state.map(|state| {
-            state.generation_with(|record| {
-                let matching = matching(record, packet, interface).0;
-                matching.labels().to_vec()
-            })
+        let Steered { applied, hook } = Steered::look(netns, state, |record| {
+            let matching = matching(record, packet, interface).0;
+            matching.labels().to_vec()
         });
-        let applied = match applied {
-            None => Ok(None),
-            Some(Ok(applied)) => Ok(applied),
-            Some(Err(error)) => {
-                unseen.push(Unseen { what: "what is steered", why: error.to_string() });
-                Err(())
-            }
-        };
-        let own = applied.as_ref().ok().and_then(|applied| applied.as_ref()?.0.program.info().ok());
-        let mut hook = Hook::of(netns, own.as_ref());
-        if let (Err(()), Some(state)) = (&applied, state) {
-            // Who may not read it can still be told which it is.
-            let id = state.live_id().ok().flatten();
-            hook.programs.iter_mut().flatten().for_each(|program| program.ours = Some(program.id) == id);
-        }
-        unseen.append(&mut hook.unseen);
-        hook.unseen = unseen;
-
         let (census, answers) = netns.run(|| ask(packet, arrival))??;
         let account = match &applied {
             Ok(Some((generation, registered))) => {
@@ -160,7 +140,7 @@ impl Look {
                 Account::give(&census, Some(&steering), &asked, interface)
             }
             // Without a program of ours, or as if there were none.
-            Ok(None) | Err(()) => Account::give(&census, None, packet, interface),
+            Ok(None) | Err(Hidden) => Account::give(&census, None, packet, interface),
         };
         let seen_all = applied.is_ok();
         let conclusion = conclude(account.as_ref(), answers.first(), &hook, seen_all);
@@ -182,17 +162,8 @@ impl Look {
             let all = tried.chain(account.connected).chain(account.regular.matching.iter().copied());
             all.collect::<BTreeSet<u64>>().into_iter().for_each(|cookie| name(census.socket(cookie)));
         }
-        let (seen, hidden) = describe(named.into_values().collect());
         let mut unseen = hook.unseen;
-        if hidden > 0 && seen.iter().any(|seen| seen.holders.is_empty() && seen.entry.inode != 0) {
-            unseen.push(Unseen {
-                what: "whose sockets some are",
-                why: format!(
-                    "{hidden} processes of others can't be looked at; that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-                ),
-            });
-        }
-        let sockets: BTreeMap<u64, Seen> = seen.into_iter().map(|seen| (seen.entry.cookie, seen)).collect();
+        let sockets = describe(named.into_values().collect(), &mut unseen);
         let limits = limits(&fate, &sockets, &hook.programs, conclusion.others, asked);
         Explanation {
             packet: packet.clone(),

@@ -8,20 +8,33 @@
 //!
 //! What a program that is not ours decides is never guessed: [`Others`] says what follows from the two.
 //!
+//! [`ports`] draws what every port of an address does, [`to_label`] and [`to_sockets`] say who sends to a label and to
+//! sockets: these are our account alone, for nobody could be asked about so many packets.
+//!
 //! It changes nothing. But programs can't tell the kernel's question from a packet, and count it.
 
 #![forbid(unsafe_code)]
 
 mod account;
+mod around;
 mod arrival;
 mod census;
+mod error;
 mod explain;
 mod fate;
+mod ports;
+mod reach;
+mod receivers;
 mod replica;
+mod steered;
 
 pub use account::{Account, Decision, Regular, Run, Tried, Verdict};
+pub use around::Around;
 pub use arrival::{Arrival, Astray, How, Way};
 pub use census::{Holder, Seen};
+pub use error::Error;
 pub use explain::{Explanation, Limit, Others, explain};
 pub use fate::Fate;
+pub use ports::{Found, Gets, PortMap, Span, ports};
+pub use reach::{ByLabel, OwnBind, Rival, Serving, Share, ToLabel, ToSocket, ToSockets, to_label, to_sockets};
 pub use sklookup_engine::Errno;

@@ -5,8 +5,9 @@
 //! and [`decide`] is the definition of what it does to a [`Packet`]: every compiled form must answer the same.
 //!
 //! Text comes in through [`parse_file`] (TOML), [`parse_binding`] (the one-line form) and [`parse_match`] (the same
-//! without a label); [`Policy::canonical`] writes it back. [`shadowed`] finds bindings that no packet can reach, and
-//! [`difference`] what would change between two policies.
+//! without a label); [`Policy::canonical`] writes it back. [`shadowed`] finds bindings that no packet can reach,
+//! [`deciding`] those that some traffic meets, [`by_port`] what becomes of every port of an address, and [`difference`] what
+//! would change between two policies.
 //!
 //! This crate opens no file and no socket and reads no clock. It knows nothing of BPF, of the sockets registered under
 //! a label, or of the interfaces a machine has.
@@ -26,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod binding;
+mod by_port;
 mod canonical;
 mod decide;
 mod difference;
@@ -48,6 +50,7 @@ mod table;
 mod toward;
 
 pub use binding::{Binding, Outcome, Precedence, WhenEmpty};
+pub use by_port::{PortSpan, ToAddress, by_port};
 pub use canonical::CanonicalReader;
 pub use decide::{Decision, decide};
 pub use difference::{Change, Difference, difference};
@@ -62,5 +65,5 @@ pub use prefix::{Shown, parse_prefix};
 pub use problem::{MAX_PROBLEMS, Problem};
 pub use protocol::Protocol;
 pub use reason::Reason;
-pub use shadow::{Shadow, shadowed};
+pub use shadow::{Deciders, Shadow, Traffic, deciding, shadowed};
 pub use toward::{toward, winner};

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use sklookup_policy::{
-    Binding, CanonicalReader, Entry, Interface, Label, Origin, Outcome, Packet, Policy, PortRange, Ports, Protocol,
-    WhenEmpty, decide, parse_file, shadowed, winner,
+    Binding, CanonicalReader, Deciders, Entry, Interface, Label, Origin, Outcome, Packet, Policy, PortRange, PortSpan,
+    Ports, Protocol, ToAddress, Traffic, WhenEmpty, by_port, decide, deciding, parse_file, shadowed, winner,
 };
 
 const ROUNDS: u64 = 6_000;
@@ -266,4 +266,98 @@ fn canonical_text_read_again_is_the_same_policy() {
             }
         }
     }
+}
+
+/// Who decides about a packet by what is said of its port.
+fn by_span(policy: &Policy, spans: &[PortSpan], packet: &Packet) -> Option<usize> {
+    let port = packet.destination.port();
+    let span = &spans[spans.partition_point(|span| span.ports.last < port)];
+    assert!(span.ports.first <= port, "{packet} lies between two spans");
+    let matches = |index: &&usize| policy.entries()[**index].binding.matches(packet);
+    let decides = span.some.iter().chain(&span.rest).find(matches).copied();
+    assert!(decides.is_some() || span.rest.is_none(), "{packet}: the rest is for all");
+    decides
+}
+
+#[test]
+fn for_every_port_of_an_address_the_winner_is_the_one_that_the_definition_names() {
+    for universe in universes() {
+        for seed in 1..=ROUNDS / 20 {
+            let mut random = Random::new(seed);
+            let policy = Policy::new(entries(&without_conflicts(universe.bindings(&mut random)))).unwrap();
+            let packet = random.pick(&universe.packets);
+            let asked = ToAddress {
+                protocol: packet.protocol,
+                destination: packet.destination.ip(),
+                source: random.pick(&universe.sources),
+                interface: random.pick(&universe.interfaces),
+            };
+            let spans = by_port(&policy, &asked);
+            let is_meant = |packet: &&Packet| {
+                (packet.protocol, packet.destination.ip()) == (asked.protocol, asked.destination)
+                    && asked.source.is_none_or(|source| source.contains(&packet.source.ip()))
+                    && (asked.interface.is_none() || packet.interface == asked.interface)
+            };
+            for packet in universe.packets.iter().filter(is_meant) {
+                let winner = decide(&policy, packet).winner;
+                assert_eq!(by_span(&policy, &spans, packet), winner, "seed {seed}: {packet}\n{}", policy.canonical());
+            }
+            for pair in spans.windows(2) {
+                assert_eq!(pair[0].ports.last + 1, pair[1].ports.first, "seed {seed}");
+                assert_ne!(
+                    (&pair[0].some, pair[0].rest),
+                    (&pair[1].some, pair[1].rest),
+                    "seed {seed}: one span would do"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn no_port_of_65536_is_told_wrong() {
+    for seed in 1..=24 {
+        let mut random = Random::new(seed);
+        let mut bindings = universes()[0].bindings(&mut random);
+        for binding in &mut bindings {
+            let (one, other) = (random.below(65536).max(1) as u16, random.below(65536).max(1) as u16);
+            binding.ports = Ports::Range(PortRange { first: one.min(other), last: one.max(other) });
+        }
+        let policy = Policy::new(entries(&without_conflicts(bindings))).unwrap();
+        let mut packet: Packet = "tcp 10.0.0.1:4000 > 192.0.2.17:0 dev a".parse().unwrap();
+        let asked = ToAddress {
+            protocol: packet.protocol,
+            destination: packet.destination.ip(),
+            source: (seed % 2 == 0).then(|| packet.source.ip().into()),
+            interface: packet.interface.clone().filter(|_| seed % 3 == 0),
+        };
+        let spans = by_port(&policy, &asked);
+        assert_eq!((spans[0].ports.first, spans.last().unwrap().ports.last), (0, 65535));
+        for port in 0..=65535 {
+            packet.destination.set_port(port);
+            assert_eq!(by_span(&policy, &spans, &packet), decide(&policy, &packet).winner, "seed {seed}: {packet}");
+        }
+    }
+}
+
+#[test]
+fn those_that_decide_about_some_traffic_are_exactly_the_winners_of_its_packets() {
+    let mut several = 0;
+    for universe in universes() {
+        for seed in 1..=ROUNDS / 4 {
+            let mut random = Random::new(seed);
+            let policy = Policy::new(entries(&without_conflicts(universe.bindings(&mut random)))).unwrap();
+            let shapes = universe.bindings(&mut random);
+            let mut asked = random.pick(&shapes);
+            asked.interface = asked.interface.filter(|_| random.below(2) > 0);
+            let asked_about = universe.packets.iter().filter(|packet| asked.matches(packet));
+            let winners: BTreeSet<Option<usize>> = asked_about.map(|packet| decide(&policy, packet).winner).collect();
+            let expected =
+                Deciders { bindings: winners.iter().copied().flatten().collect(), regular: winners.contains(&None) };
+            let found = deciding(&policy, &Traffic::from(&asked));
+            assert_eq!(found, expected, "seed {seed}: {asked}\n{}", policy.canonical());
+            several += usize::from(winners.len() > 1);
+        }
+    }
+    assert!(several > 500, "only {several} times several decided");
 }

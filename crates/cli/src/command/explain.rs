@@ -1,8 +1,13 @@
-//! `explain`: which socket gets a packet, and why.
+//! `explain`: which socket gets a packet, and why; what every port does; who sends to whom.
 
 mod document;
+mod ports;
 mod sentences;
+mod sockets;
 mod text;
+mod to;
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 use sklookup_explain::{Astray, Decision, Fate};
@@ -13,15 +18,22 @@ use crate::context::{existing_state, netns, read_policy};
 use crate::output::{Answer, COULD_NOT, Failure, NO, Said, YES};
 
 pub fn explain(global: &Global, args: &Explain) -> Result<Answer, Failure> {
+    if !args.ports.is_empty() {
+        return ports::ports(global, args);
+    }
+    if !args.to.is_empty() {
+        return to::to(global, args);
+    }
     let packet = Packet::from_words(&args.packet).map_err(|problem| Failure::new(Said::from(&problem)))?;
     match &args.policy {
-        Some(file) => {
-            let entries = read_policy(file, COULD_NOT)?;
-            let policy = Policy::new(entries).map_err(|problems| Failure::problems(COULD_NOT, &problems))?;
-            Ok(by_policy(&policy, &packet))
-        }
+        Some(file) => Ok(by_policy(&policy_of(file)?, &packet)),
         None => live(global, &packet),
     }
+}
+
+/// The policy of a file.
+fn policy_of(file: &Path) -> Result<Policy, Failure> {
+    Policy::new(read_policy(file, COULD_NOT)?).map_err(|problems| Failure::problems(COULD_NOT, &problems))
 }
 
 /// What becomes of the packet in the namespace.

@@ -8,14 +8,16 @@ mod others;
 #[path = "../../../explain/tests/worlds/packets.rs"]
 mod packets;
 mod policy;
+mod ports;
 mod random;
 mod scene;
 #[path = "../../../explain/tests/worlds/sockets.rs"]
 mod sockets;
+mod to;
 #[path = "../../../explain/tests/worlds/world.rs"]
 mod world;
 
 fn main() {
-    let trials = [live::trials(), others::trials(), policy::trials(), random::trials()];
+    let trials = [live::trials(), others::trials(), policy::trials(), ports::trials(), random::trials(), to::trials()];
     sklookup_testbed::main(trials.into_iter().flatten().collect());
 }

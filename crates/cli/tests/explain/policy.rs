@@ -15,7 +15,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// What is said of a packet under the policy of these lines.
-fn by_policy(lines: &[&str], arguments: &[&str]) -> Ran {
+pub fn by_policy(lines: &[&str], arguments: &[&str]) -> Ran {
     let arguments = [&["explain", "--policy", "-"], arguments].concat();
     let mut child = command(&arguments)
         .stdin(std::process::Stdio::piped())

@@ -25,7 +25,7 @@ fn whoever_asks(sandbox: &Sandbox) {
     let place = Place::furnish(sandbox);
     let copy = copy_command(sandbox);
     for number in 0..WORLDS {
-        let mut world = World::random(&place, &mut rng);
+        let mut world = World::random(&place, &mut rng, 1);
         let (packet, client) = place.packet(&mut world, &mut rng);
         let packet_text = packet.to_string();
         let (exit, told) = document(&["explain", &packet_text]);

@@ -92,6 +92,9 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["explain", "--policy", &first, "tcp 127.0.0.1:4000 > 127.7.0.1:80"]);
     see(&["explain", "--policy", &first, "tcp 127.0.0.1:4000 > 127.7.0.1:8000"]);
     see(&["explain", "--policy", &first, "tcp 127.0.0.1:4000 > 192.0.2.7:80"]);
+    see(&["explain", "--policy", &first, "--ports", "127.7.0.1"]);
+    see(&["explain", "--policy", &first, "--ports", "127.7.0.1 tcp from 127.0.0.1 dev lo"]);
+    see(&["explain", "--policy", &first, "--to", "web"]);
     see(&["diff", &first, &second]);
     see(&["test", &cases]);
     see(&["status"]);
@@ -123,9 +126,19 @@ fn every_shape(sandbox: &Sandbox) {
     let steered = "tcp 127.0.0.1:4000 > 127.7.0.1:80";
     see(&["explain", steered]);
     see(&["explain", "tcp 127.0.0.1:4000 > 127.7.0.1:8001"]);
+    see(&["explain", "--ports", "127.7.0.1"]);
+    see(&["explain", "--ports", "127.7.0.1 tcp from 127.0.0.1 dev lo"]);
+    see(&["explain", "--ports", "192.0.2.7 tcp"]);
+    see(&["explain", "--to", "web"]);
+    see(&["explain", "--to", "pid", &pid]);
+    let group = a_group();
+    see(&["explain", "--to", &of("udp", group[0].local_addr().unwrap().port())]);
+    drop(group);
     see(&["explain", "tcp 127.0.0.1:4000 > 192.0.2.7:80"]);
     see(&["explain", "udp 127.0.0.1:4000 > 224.0.0.1:80"]);
     documented.compare(&as_nobody(sandbox, &["--json", "explain", steered]));
+    documented.compare(&as_nobody(sandbox, &["--json", "explain", "--ports", "127.7.0.1"]));
+    documented.compare(&as_nobody(sandbox, &["--json", "explain", "--to", "tcp"]));
     let mut see = |arguments: &[&str]| documented.compare(&document(arguments).1);
     let client = TcpStream::connect(("127.0.0.1", listener.local_addr().unwrap().port())).unwrap();
     let connected = format!("tcp {} > {}", client.local_addr().unwrap(), client.peer_addr().unwrap());
@@ -179,6 +192,20 @@ fn rollbacks(sandbox: &Sandbox, documented: &mut Documented) {
     std::fs::write(format!("{pages}.1.toml"), old.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     std::fs::write(format!("{pages}.2.toml"), "").unwrap();
     see(&["rollback"]);
+}
+
+/// Two sockets on one port.
+fn a_group() -> [UdpSocket; 2] {
+    let open = |port: u16| {
+        let socket =
+            rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None).unwrap();
+        rustix::net::sockopt::set_socket_reuseport(&socket, true).unwrap();
+        rustix::net::bind(&socket, &std::net::SocketAddr::from(([0; 4], port))).unwrap();
+        UdpSocket::from(socket)
+    };
+    let first = open(0);
+    let second = open(first.local_addr().unwrap().port());
+    [first, second]
 }
 
 /// What an ordinary user is answered.

@@ -1,5 +1,6 @@
 //! `explain` names the socket, then a real packet is sent, and lands there: in random worlds on the real hook.
 
+mod many;
 mod packets;
 mod sockets;
 mod world;
@@ -23,7 +24,7 @@ const PACKETS: usize = 2;
 fn main() {
     let trials =
         (1..=TRIALS).map(|trial| kernel_trial(&format!("a_packet_lands_where_explain_says::{trial}"), random_worlds));
-    let trials: Vec<Trial> = trials.collect();
+    let trials: Vec<Trial> = trials.chain(many::trials()).collect();
     sklookup_testbed::main_of_waiting(trials);
 }
 
@@ -34,7 +35,7 @@ fn random_worlds(sandbox: &Sandbox) {
     let place = Place::furnish(sandbox);
     let mut tally = [0; 4];
     for number in 0..WORLDS {
-        let mut world = World::random(&place, &mut rng);
+        let mut world = World::random(&place, &mut rng, 1);
         for _ in 0..PACKETS {
             let (packet, client) = place.packet(&mut world, &mut rng);
             let explanation = explain(place.state.netns(), Some(&place.state), &packet).unwrap();

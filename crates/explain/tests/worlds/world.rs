@@ -13,12 +13,12 @@ use sklookup_steering::{Error, Placement, State};
 use crate::sockets::{Server, member};
 
 /// Addresses that packets go to: of loopback, of a prefix that a route makes local, of each end of the cable.
-const DESTINATIONS: [&str; 8] =
+pub const DESTINATIONS: [&str; 8] =
     ["127.0.0.1", "192.0.2.7", "192.0.2.200", "10.1.0.1", "10.2.0.1", "::1", "2001:db8::7", "fd01::1"];
 /// None of them is one that the kernel gives to sockets without a port.
-const PORTS: [u16; 4] = [80, 81, 82, 443];
+pub const PORTS: [u16; 4] = [80, 81, 82, 443];
 const LABELS: [&str; 3] = ["a", "b", "c"];
-const INTERFACES: [&str; 3] = ["lo", "near", "more"];
+pub const INTERFACES: [&str; 3] = ["lo", "near", "more"];
 
 /// What all worlds of a trial share.
 pub struct Place {
@@ -63,14 +63,15 @@ impl Place {
 }
 
 impl World {
-    pub fn random(place: &Place, rng: &mut Rng) -> World {
+    /// A world with up to so many programs of others before ours, and as many behind it.
+    pub fn random(place: &Place, rng: &mut Rng, others: usize) -> World {
         let mut world = World { servers: Vec::new(), bindings: Vec::new(), others: Vec::new() };
         world.open_servers(rng);
-        for _ in 0..rng.usize(..2) {
+        for _ in 0..rng.usize(..=others) {
             world.add_other(rng);
         }
         world.steer(place, rng);
-        for _ in 0..rng.usize(..2) {
+        for _ in 0..rng.usize(..=others) {
             world.add_other(rng);
         }
         world

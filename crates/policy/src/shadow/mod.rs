@@ -6,6 +6,7 @@
 //! interface, because a binding of one interface is covered by those of the same interface and those of any.
 
 mod cover;
+mod deciding;
 mod region;
 mod sweep;
 
@@ -20,6 +21,8 @@ use crate::names::Interface;
 use crate::policy::Policy;
 use crate::protocol::Protocol;
 use cover::{Block, Net};
+
+pub use deciding::{Deciders, Traffic, deciding};
 
 /// How many bindings are looked at to name those that cover others. Naming all can take the square of the number of
 /// bindings (and so many names); finding out what is shadowed does not.

@@ -1,10 +1,10 @@
 //! An explanation for machines; docs/json.md has its shape.
 
 use serde_json::{Map, Value, json};
-use sklookup_explain::{Account, Decision, Explanation, Fate, How, Others, Seen, Verdict, Way};
-use sklookup_kernel::sock_diag::State;
+use sklookup_explain::{Account, Around, Decision, Explanation, Fate, How, Others, Verdict, Way};
+use sklookup_steering::status::{Attached, Unseen};
 
-use super::sentences;
+use super::{sentences, sockets};
 use crate::command::status::program;
 use crate::render;
 
@@ -17,10 +17,6 @@ pub fn of(explanation: &Explanation) -> Value {
         Fate::Astray(astray) => (None, Some(sentences::astray(*astray, packet))),
         Fate::Unknown(why) => (None, Some(why.clone())),
     };
-    let sockets: Vec<Value> = explanation.sockets.values().map(self::socket).collect();
-    let programs = explanation.programs.as_ref().map(|programs| programs.iter().map(program).collect::<Vec<Value>>());
-    let unseen: Vec<Value> =
-        explanation.unseen.iter().map(|unseen| json!({ "what": unseen.what, "why": unseen.why })).collect();
     let limits: Vec<String> = explanation.limits.iter().map(|limit| sentences::limit(*limit)).collect();
     json!({
         "packet": packet.to_string(),
@@ -30,12 +26,32 @@ pub fn of(explanation: &Explanation) -> Value {
         "disagreement": disagreement,
         "arrival": arrival(way),
         "account": account.as_ref().ok().map(self::account),
-        "programs": programs,
+        "programs": programs(explanation.programs.as_deref()),
         "others": others(explanation.others),
-        "sockets": sockets,
+        "sockets": sockets::documents(&explanation.sockets),
         "limits": limits,
-        "unseen": unseen,
+        "unseen": unseen(&explanation.unseen),
     })
+}
+
+/// What is known beside an answer about many packets.
+pub fn around(around: &Around) -> [(&'static str, Value); 4] {
+    [
+        ("sockets", json!(sockets::documents(&around.sockets))),
+        ("readable", json!(around.readable)),
+        ("programs", programs(around.programs.as_deref())),
+        ("unseen", json!(unseen(&around.unseen))),
+    ]
+}
+
+/// The programs on the hook; null where they may not be listed.
+pub fn programs(programs: Option<&[Attached]>) -> Value {
+    json!(programs.map(|programs| programs.iter().map(program).collect::<Vec<Value>>()))
+}
+
+/// What could not be seen.
+pub fn unseen(unseen: &[Unseen]) -> Vec<Value> {
+    unseen.iter().map(|unseen| json!({ "what": unseen.what, "why": unseen.why })).collect()
 }
 
 /// The binding that decides, and those it goes before.
@@ -84,25 +100,6 @@ fn account(account: &Account) -> Value {
         "connected": account.connected.map(|cookie| cookie.to_string()),
         "run": run,
         "regular": { "exact": account.regular.exact, "matching": matching },
-    })
-}
-
-fn socket(seen: &Seen) -> Value {
-    let entry = &seen.entry;
-    let is_connected = !matches!(entry.state, State::Listening | State::Unconnected);
-    let processes: Vec<Value> = seen
-        .holders
-        .iter()
-        .map(|holder| json!({ "pid": holder.pid, "name": holder.name, "command": holder.command, "unit": holder.unit }))
-        .collect();
-    json!({
-        "cookie": entry.cookie.to_string(),
-        "protocol": entry.protocol.to_string(),
-        "local": entry.local.to_string(),
-        "remote": is_connected.then(|| entry.remote.to_string()),
-        "uid": entry.uid,
-        "reuseport": seen.reuseport,
-        "processes": processes,
     })
 }
 

@@ -1,25 +1,60 @@
 //! What an explanation says, in sentences: the same for people and in documents.
 
-use sklookup_explain::{Arrival, Astray, Fate, How, Limit, Others, Tried};
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+
+use sklookup_explain::{Around, Arrival, Astray, Fate, How, Limit, Others, Tried};
 use sklookup_policy::{Packet, Protocol};
 
 use crate::counts::many;
+use crate::escape::printable;
 
 /// Why no socket is looked for.
 pub fn astray(astray: Astray, packet: &Packet) -> String {
     let (source, destination) = (packet.source.ip(), packet.destination.ip());
     match astray {
+        Astray::Dropped if !destination.is_multicast() => {
+            format!("routing drops a packet from {source} that comes in there, before any socket is looked for")
+        }
+        astray => astray_to(astray, destination),
+    }
+}
+
+/// Why no socket is looked for, whoever sends to this destination.
+pub fn astray_to(astray: Astray, destination: IpAddr) -> String {
+    match astray {
         Astray::NotLocal => format!(
             "{destination} is no address of this host: the packet is forwarded or dropped before any socket is looked for"
         ),
-        Astray::Dropped if destination.is_multicast() => format!("TCP to {destination}, which is many, is dropped"),
-        Astray::Dropped => {
-            format!("routing drops a packet from {source} that comes in there, before any socket is looked for")
-        }
+        Astray::Dropped => format!("TCP to {destination}, which is many, is dropped"),
         Astray::Copied => {
             format!("datagrams to {destination} are copied to every socket that takes them; no program is asked")
         }
     }
+}
+
+/// What keeps an answer about many packets from being all that there is to say, for people.
+pub fn reservation(text: &mut String, around: &Around) -> fmt::Result {
+    if !around.readable {
+        writeln!(text, "what is steered may not be read: this is what the regular lookup would find")?;
+    }
+    match &around.programs {
+        None => writeln!(text, "programs on the hook can't be listed: another one could take any of this"),
+        Some(programs) => match programs.iter().filter(|program| !program.ours).count() {
+            0 => Ok(()),
+            others => writeln!(text, "{} not ours on the hook could take any of this", many(others, "program")),
+        },
+    }
+}
+
+/// What could not be seen, for people.
+pub fn unseen(text: &mut String, around: &Around) -> fmt::Result {
+    around.unseen.iter().try_for_each(|unseen| writeln!(text, "not seen: {}: {}", unseen.what, printable(&unseen.why)))
+}
+
+/// An interface by its name, or its number where it has gone.
+pub fn interface(around: &Around, index: u32) -> String {
+    around.interfaces.get(&index).cloned().unwrap_or_else(|| format!("interface {index}"))
 }
 
 /// How the interface was found.

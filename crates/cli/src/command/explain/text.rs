@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 
-use sklookup_explain::{Account, Astray, Decision, Explanation, Fate, Holder, Others, Run, Seen, Verdict, Way};
-use sklookup_kernel::sock_diag::State;
+use sklookup_explain::{Account, Astray, Decision, Explanation, Fate, Others, Run, Verdict, Way};
 use sklookup_policy::Packet;
 use sklookup_steering::status::Attached;
 
-use super::sentences;
+use super::{sentences, sockets};
 use crate::command::status::in_words;
 use crate::escape::printable;
 
@@ -48,8 +47,8 @@ fn write(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
     writeln!(text, "{}", printable(&packet.to_string()))?;
     match fate {
         Fate::Socket(cookie) => {
-            writeln!(text, "=> {}", socket(explanation, *cookie))?;
-            holders(text, explanation, *cookie)?;
+            writeln!(text, "=> {}", sockets::named(&explanation.sockets, *cookie))?;
+            sockets::holders(text, &explanation.sockets, *cookie)?;
         }
         Fate::Refused => writeln!(text, "=> {}", sentences::refused(packet.protocol))?,
         Fate::Astray(Astray::Copied) => writeln!(text, "=> can't tell: {}", sentences::astray(Astray::Copied, packet))?,
@@ -76,7 +75,11 @@ fn write(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
 
 fn steps(text: &mut String, explanation: &Explanation, account: &Account) -> std::fmt::Result {
     if let Some(cookie) = account.connected {
-        return step(text, "connected", &format!("{}: no program is asked", socket(explanation, cookie)));
+        return step(
+            text,
+            "connected",
+            &format!("{}: no program is asked", sockets::named(&explanation.sockets, cookie)),
+        );
     }
     step(text, "connected", "nobody is, between these two")?;
     match explanation.programs.as_deref() {
@@ -103,10 +106,10 @@ fn steps(text: &mut String, explanation: &Explanation, account: &Account) -> std
     let bound = if account.regular.exact { "bound to the very address" } else { "bound to any address" };
     let found = match &account.regular.matching[..] {
         [] => "nobody".to_owned(),
-        [one] => format!("{}, {bound}", socket(explanation, *one)),
+        [one] => format!("{}, {bound}", sockets::named(&explanation.sockets, *one)),
         [one, more @ ..] => format!(
             "{} or one of {} more that match on this port, by score, order and hash",
-            socket(explanation, *one),
+            sockets::named(&explanation.sockets, *one),
             more.len()
         ),
     };
@@ -119,7 +122,7 @@ fn ours(text: &mut String, explanation: &Explanation, program: &Attached, run: &
 
 fn run_of(text: &mut String, explanation: &Explanation, who: &str, run: &Run) -> std::fmt::Result {
     let does = match (run.selected, run.verdict) {
-        (Some(cookie), _) => format!("selects {}", socket(explanation, cookie)),
+        (Some(cookie), _) => format!("selects {}", sockets::named(&explanation.sockets, cookie)),
         (None, Verdict::Drop) => "drops it".to_owned(),
         (None, Verdict::Pass) if run.decision.winner.is_none() => "no binding matches, it passes".to_owned(),
         (None, Verdict::Pass) => "passes".to_owned(),
@@ -132,7 +135,7 @@ fn run_of(text: &mut String, explanation: &Explanation, who: &str, run: &Run) ->
     }
     for tried in &run.tried {
         if let Some(why) = sentences::tried(tried) {
-            step(text, "", &format!("can't select {}: {why}", socket(explanation, tried.cookie)))?;
+            step(text, "", &format!("can't select {}: {why}", sockets::named(&explanation.sockets, tried.cookie)))?;
         }
     }
     Ok(())
@@ -165,48 +168,4 @@ fn unlisted(others: Others) -> &'static str {
         Others::NotAsked => "none is asked",
         Others::Unknown => "what they return is not known",
     }
-}
-
-/// A socket by what it is bound to.
-fn socket(explanation: &Explanation, cookie: u64) -> String {
-    match explanation.sockets.get(&cookie) {
-        Some(seen) => format!("{}, cookie {cookie}", place(seen)),
-        None => format!("a socket that is in no table (cookie {cookie})"),
-    }
-}
-
-fn place(seen: &Seen) -> String {
-    let entry = &seen.entry;
-    match entry.state {
-        State::Listening | State::Unconnected => format!("{} {}", entry.protocol, entry.local),
-        State::Connected | State::Other(_) => {
-            format!("{} {} connected to {}", entry.protocol, entry.local, entry.remote)
-        }
-    }
-}
-
-/// A line for each process that has the socket.
-fn holders(text: &mut String, explanation: &Explanation, cookie: u64) -> std::fmt::Result {
-    const NAMED: usize = 3;
-    let holders = explanation.sockets.get(&cookie).map(|seen| &seen.holders[..]).unwrap_or_default();
-    for holder in holders.iter().take(NAMED) {
-        writeln!(text, "   {}", self::holder(holder))?;
-    }
-    match holders.len().saturating_sub(NAMED) {
-        0 if holders.is_empty() => writeln!(text, "   whose it is can't be seen"),
-        0 => Ok(()),
-        more => writeln!(text, "   and {more} more processes"),
-    }
-}
-
-fn holder(holder: &Holder) -> String {
-    const LONGEST: usize = 100; // characters
-    let unit = holder.unit.as_ref().map(|unit| format!(" of {unit}")).unwrap_or_default();
-    let line = printable(&crate::typed::line(&holder.command));
-    let command = match line.char_indices().nth(LONGEST) {
-        _ if line.is_empty() => String::new(),
-        Some((end, _)) => format!(": {}...", &line[..end]),
-        None => format!(": {line}"),
-    };
-    format!("{}{command}", printable(&format!("{} (pid {}{unit})", holder.name, holder.pid)))
 }
