@@ -1,5 +1,6 @@
 //! What can be typed. Parsing has no side effects; the parser, `--help` and the completions read this one definition.
 
+mod complete_names;
 mod explain;
 mod list;
 mod rollback;
@@ -101,6 +102,9 @@ pub enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+    /// Print names for a shell to complete
+    #[command(hide = true)]
+    CompleteNames(CompleteNames),
 }
 
 /// Start a server and steer traffic to it.
@@ -457,7 +461,9 @@ pub enum On {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  sklookup completions bash > /etc/bash_completion.d/sklookup")]
+  sklookup completions bash > /etc/bash_completion.d/sklookup
+
+In bash, zsh and fish labels and network namespaces are completed as well, as far as who types may see them.")]
 pub struct Completions {
     /// The shell
     pub shell: clap_complete::Shell,
@@ -465,6 +471,7 @@ pub struct Completions {
 
 pub use self::rollback::Rollback;
 pub use crate::socket_match::SocketMatch;
+pub use complete_names::{CompleteNames, NameKind};
 pub use explain::{Explain, Target};
 
 #[cfg(test)]

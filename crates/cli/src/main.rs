@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         Command::Test(args) => ("test", command::test::test(args)),
         Command::Completions(args) => ("completions", command::completions::completions(args)),
         Command::Man => ("man", command::completions::man()),
+        Command::CompleteNames(args) => ("complete-names", command::completions::names(global, args)),
     };
     drop(progress);
     output::finish(name, global.json, result)

@@ -92,6 +92,11 @@ pub enum NetnsError {
     },
 }
 
+fn names_in(directory: &Path) -> Vec<String> {
+    let listed = std::fs::read_dir(directory).into_iter().flatten();
+    listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+}
+
 impl Netns {
     /// How the namespace of the caller describes itself.
     pub const OWN: &str = "this network namespace";
@@ -153,6 +158,15 @@ impl Netns {
         Netns::open("1").map_or(self.inode == FIRST, |first| first.inode == self.inode)
     }
 
+    /// The names by which `ip netns` knows namespaces, sorted.
+    pub fn names() -> Vec<String> {
+        let mut names: Vec<String> = NAMED.iter().flat_map(|directory| names_in(Path::new(directory))).collect();
+        names.sort_unstable();
+        // One directory is a link to the other, mostly.
+        names.dedup();
+        names
+    }
+
     /// A name by which `ip netns` knows it: the one that was typed, or the first.
     pub fn known_as(&self) -> Option<String> {
         let of_this = |directory: &Path, name: &str| {
@@ -160,9 +174,7 @@ impl Netns {
             Netns::from_path(&path, name.to_owned()).is_ok_and(|found| found.inode == self.inode)
         };
         NAMED.iter().map(Path::new).find_map(|directory| {
-            let listed =
-                std::fs::read_dir(directory).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-            let mut names: Vec<String> = listed.collect();
+            let mut names = names_in(directory);
             names.sort_unstable_by_key(|name| (*name != self.name, name.clone()));
             names.into_iter().find(|name| of_this(directory, name))
         })

@@ -68,6 +68,21 @@ pub fn kernel_trial(name: &str, test: impl FnOnce(&Sandbox) + Send + 'static) ->
     })
 }
 
+/// A test on the hook that needs a program which not every machine has.
+pub fn kernel_trial_with(program: &'static str, name: &str, test: impl FnOnce(&Sandbox) + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || match why_no_hook().map(str::to_owned).or_else(|| why_no(program)) {
+        None => run(test),
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}
+
+/// Why a program can't be started; `None`: it lies on the path.
+fn why_no(program: &str) -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+    (!is_there).then(|| format!("{program} is not installed"))
+}
+
 /// Why tests on the hook can't run here; `None`: they can.
 pub fn why_no_hook() -> Option<&'static str> {
     static REASON: OnceLock<Option<String>> = OnceLock::new();

@@ -1,16 +1,44 @@
 //! `completions` and the manual page, from the definition that the parser reads.
 
+mod names;
+
 use clap::CommandFactory;
+use clap_complete::Shell;
 use serde_json::json;
 
 use crate::args::{Cli, Completions};
 use crate::output::{Answer, Failure, Said};
 
+pub use names::names;
+
 pub fn completions(args: &Completions) -> Result<Answer, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "sklookup", &mut script);
-    let script = String::from_utf8(script).expect("completions are text");
+    let script = with_names(args.shell, String::from_utf8(script).expect("completions are text"));
     Ok(Answer::yes(script.clone(), json!({ "shell": args.shell.to_string(), "script": script })))
+}
+
+/// A script that asks for labels and namespaces as well: what clap_complete makes knows only what the definition says.
+fn with_names(shell: Shell, mut script: String) -> String {
+    match shell {
+        Shell::Bash => script.push_str(include_str!("completions/names.bash")),
+        Shell::Fish => script.push_str(include_str!("completions/names.fish")),
+        Shell::Zsh => {
+            for (taken, by) in [
+                (":NETNS:_default", ":NETNS:_sklookup_namespaces"),
+                (":LABEL:_default", ":LABEL:_sklookup_labels"),
+                (":label -- The label:_default", ":label -- The label:_sklookup_labels"),
+                (":LABEL|SOCKET:_default", ":LABEL|SOCKET:_sklookup_labels"),
+            ] {
+                script = script.replace(taken, by);
+            }
+            // Whichever way it is loaded, its last lines call or register what is defined above them.
+            let end = script.rfind("\nif [ \"$funcstack[1]\"").unwrap_or(script.len());
+            script.insert_str(end, include_str!("completions/names.zsh"));
+        }
+        _ => {}
+    }
+    script
 }
 
 pub fn man() -> Result<Answer, Failure> {

@@ -2,11 +2,11 @@
 
 use std::net::TcpListener;
 
-use sklookup_kernel::Sandbox;
+use sklookup_kernel::{Link, Sandbox};
 use sklookup_testbed::{Trial, kernel_trial};
 
 use crate::command::sklookup;
-use crate::scene::{bind, cookie, explain, other, server};
+use crate::scene::{bind, cookie, explain, other, program, server};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -14,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("a_program_that_drops_is_found_out", drops),
         kernel_trial("a_program_that_changes_nothing_is_not_accused", changes_nothing),
         kernel_trial("programs_are_shown_in_the_order_in_which_they_run", in_order),
+        kernel_trial("that_the_witnesses_differ_is_said_first", differ),
     ]
 }
 
@@ -59,4 +60,30 @@ fn in_order(_: &Sandbox) {
     assert_eq!(ours, [false, true, false]);
     let text = sklookup(&["explain", PACKET]).stdout;
     assert_eq!(text.matches("not of this policy: other").count(), 2, "{text}");
+}
+
+/// A program that drops everything is put in the place of ours, with all that belongs to ours: what is to be read says
+/// that the policy is in effect, and it is not.
+fn differ(sandbox: &Sandbox) {
+    bind("web tcp 127.7.0.0/16 80");
+    let ours = server("web");
+    let state = sandbox.bpffs.join("sklookup").join(sandbox.netns.inode().to_string());
+    let link = Link::open(&state.join("link")).unwrap();
+    let live = state.join(format!("gen-{}", link.info().unwrap().program_id));
+    let impostor = program(None, 0);
+    std::fs::remove_file(live.join("program")).unwrap();
+    impostor.pin(&live.join("program")).unwrap();
+    std::fs::rename(&live, state.join(format!("gen-{}", impostor.id()))).unwrap();
+    link.update_any(&impostor).unwrap();
+
+    let (exit, document) = explain(PACKET);
+    assert_eq!((exit, &document["answer"]), (1, &"refused".into()), "the kernel's answer counts: {document}");
+    let by_us = format!("by our account the socket with cookie {} gets it, and the kernel says nobody", cookie(&ours));
+    assert_eq!(document["disagreement"], by_us.as_str());
+    let ran = sklookup(&["explain", PACKET]);
+    assert_eq!(ran.stdout.lines().next(), Some(&*format!("THE TWO WITNESSES DIFFER: {by_us}.")), "{ran:?}");
+    assert_eq!(
+        document["limits"][0],
+        "the kernel was asked 3 times, and the programs on the hook counted it as packets"
+    );
 }

@@ -12,7 +12,7 @@ use crate::packets::Landed;
 use crate::scene::{as_nobody, copy_command};
 use crate::world::{Place, World};
 
-const WORLDS: usize = 40;
+const WORLDS: usize = 250;
 
 pub fn trials() -> Vec<Trial> {
     vec![kernel_trial("a_packet_lands_where_the_command_says_whoever_asks", whoever_asks)]

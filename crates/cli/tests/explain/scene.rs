@@ -51,9 +51,13 @@ pub fn as_nobody(copy: &Path, arguments: &[&str]) -> Ran {
     Command::new(copy).args(arguments).uid(65534).gid(65534).output().unwrap().into()
 }
 
-/// Somebody else's program on the hook: selects this socket, if one is given, and returns a verdict; attached as long as
-/// the link is held.
+/// Somebody else's program on the hook, attached as long as the link is held.
 pub fn other(selects: Option<&TcpListener>, verdict: u8) -> Link {
+    Link::attach(&program(selects, verdict), Netns::current().unwrap().as_fd()).unwrap()
+}
+
+/// Somebody else's program: selects this socket, if one is given, and returns a verdict.
+pub fn program(selects: Option<&TcpListener>, verdict: u8) -> Program {
     let map = Sockmap::create("others", 1).unwrap();
     if let Some(socket) = selects {
         map.put(0, socket.as_fd()).unwrap();
@@ -78,6 +82,5 @@ pub fn other(selects: Option<&TcpListener>, verdict: u8) -> Link {
          exit"
     );
     let spec = ProgramSpec::from_text("other", ProgramType::SkLookup, &text).unwrap();
-    let program = Program::load(&spec, &[map.map().as_fd()]).unwrap();
-    Link::attach(&program, Netns::current().unwrap().as_fd()).unwrap()
+    Program::load(&spec, &[map.map().as_fd()]).unwrap()
 }
