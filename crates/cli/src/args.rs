@@ -3,6 +3,7 @@
 mod complete_names;
 mod explain;
 mod list;
+mod replay;
 mod rollback;
 
 use std::path::PathBuf;
@@ -86,6 +87,8 @@ pub enum Command {
     Explain(Explain),
     /// Go back to a policy that was in effect before
     Rollback(Rollback),
+    /// Say what a policy would do to recorded traffic
+    Replay(Replay),
     /// Print the applied policy as a policy file
     #[command(after_help = EXPORT_HELP)]
     Export,
@@ -469,6 +472,7 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
+pub use self::replay::Replay;
 pub use self::rollback::Rollback;
 pub use crate::socket_match::SocketMatch;
 pub use complete_names::{CompleteNames, NameKind};

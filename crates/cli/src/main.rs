@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Command::List(args) => ("list", command::list::list(global, args)),
         Command::Explain(args) => ("explain", command::explain::explain(global, args)),
         Command::Rollback(args) => ("rollback", command::rollback::rollback(global, args)),
+        Command::Replay(args) => ("replay", command::replay::replay(global, args)),
         Command::Export => ("export", command::export::export(global)),
         Command::Unload(args) => ("unload", command::unload::unload(global, args)),
         Command::Upgrade(args) => ("upgrade", command::upgrade::upgrade(global, args)),

@@ -8,6 +8,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use sklookup_kernel::signals::{Signal, Signals};
+
 use crate::output::Said;
 
 /// Who is answered sooner than this need not be told that something happens.
@@ -70,6 +72,8 @@ pub fn say(said: &Said) {
 }
 
 fn draw() {
+    // Signals are for the thread that works: it may want to read them.
+    let _unread = Signals::block(&[Signal::INT, Signal::TERM]);
     let begun = Instant::now();
     let mut now = now();
     while let Some(left) = PATIENCE.checked_sub(begun.elapsed()).filter(|_| !now.ended) {

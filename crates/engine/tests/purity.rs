@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-const PURE: [&str; 5] = ["bpf", "policy", "compiler", "vm", "engine"];
+const PURE: [&str; 6] = ["bpf", "policy", "compiler", "vm", "engine", "replay"];
 
 /// What an ordinary dependency must not bring in, at any depth.
 const IMPURE: [&str; 6] = ["libc", "rustix", "nix", "linux-raw-sys", "windows-sys", "sklookup-kernel"];

@@ -6,8 +6,6 @@ use std::ops::Range;
 use ipnet::IpNet;
 
 use crate::binding::Binding;
-use crate::packet::Packet;
-use crate::policy::Policy;
 use crate::protocol::Protocol;
 
 /// The places in a sorted list of those bindings of a protocol whose destination holds `address`: a run for each prefix
@@ -29,16 +27,5 @@ pub fn toward<'a, T>(
         let start = sorted.partition_point(|item| order(item).is_lt());
         let run = sorted[start..].partition_point(|item| order(item).is_eq());
         (run > 0).then_some(start..start + run)
-    })
-}
-
-/// The binding whose outcome a packet gets, as [`decide`](crate::decide) says, found without a look at every binding.
-pub fn winner(policy: &Policy, packet: &Packet) -> Option<usize> {
-    let entries = policy.entries();
-    let mut runs = toward(entries, |entry| &entry.binding, packet.protocol, packet.destination.ip());
-    runs.find_map(|run| {
-        let matching = run.filter(|&index| entries[index].binding.matches(packet));
-        // Of equals the first; `max_by_key` has the last.
-        matching.rev().max_by_key(|&index| entries[index].binding.precedence())
     })
 }

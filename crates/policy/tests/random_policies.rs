@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use sklookup_policy::{
-    Binding, CanonicalReader, Deciders, Entry, Interface, Label, Origin, Outcome, Packet, Policy, PortRange, PortSpan,
-    Ports, Protocol, ToAddress, Traffic, WhenEmpty, by_port, decide, deciding, parse_file, shadowed, winner,
+    Binding, CanonicalReader, Deciders, Entry, Finder, Interface, Label, Origin, Outcome, Packet, Policy, PortRange,
+    PortSpan, Ports, Protocol, ToAddress, Traffic, WhenEmpty, by_port, decide, deciding, parse_file, shadowed, winner,
 };
 
 const ROUNDS: u64 = 6_000;
@@ -242,11 +242,36 @@ fn the_winner_is_the_one_that_the_definition_names() {
         for seed in 1..=ROUNDS / 200 {
             let drawn = without_conflicts(universe.bindings(&mut Random::new(seed)));
             let policy = Policy::new(entries(&drawn)).expect("no conflicts are left");
+            let finder = Finder::new(&policy);
             for packet in universe.packets.iter().step_by(3) {
-                assert_eq!(winner(&policy, packet), decide(&policy, packet).winner, "seed {seed}: {packet}");
+                let defined = decide(&policy, packet).winner;
+                assert_eq!(winner(&policy, packet), defined, "seed {seed}: {packet}");
+                assert_eq!(finder.winner(packet), defined, "seed {seed}: {packet}");
             }
         }
     }
+}
+
+#[test]
+fn a_packet_depends_on_its_interface_where_some_interface_gives_it_another_winner() {
+    let (mut packets, mut depend) = (0, 0);
+    for universe in universes() {
+        for seed in 1..=ROUNDS / 200 {
+            let drawn = without_conflicts(universe.bindings(&mut Random::new(seed)));
+            let policy = Policy::new(entries(&drawn)).expect("no conflicts are left");
+            let finder = Finder::new(&policy);
+            for packet in universe.packets.iter().filter(|packet| packet.interface.is_none()).step_by(3) {
+                let somewhere_else = policy.interfaces().iter().any(|interface| {
+                    let there = Packet { interface: Some(interface.clone()), ..packet.clone() };
+                    decide(&policy, &there).winner != decide(&policy, packet).winner
+                });
+                assert_eq!(finder.depends_on_interface(packet), somewhere_else, "seed {seed}: {packet}");
+                packets += 1;
+                depend += usize::from(somewhere_else);
+            }
+        }
+    }
+    assert!((packets / 20..packets / 2).contains(&depend), "{depend} of {packets} depend: too tame or too wild");
 }
 
 #[test]

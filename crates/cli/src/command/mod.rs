@@ -11,6 +11,7 @@ pub mod explain;
 pub mod export;
 pub mod list;
 pub mod register;
+pub mod replay;
 pub mod rollback;
 pub mod run;
 pub mod status;

@@ -95,6 +95,14 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["explain", "--policy", &first, "--ports", "127.7.0.1"]);
     see(&["explain", "--policy", &first, "--ports", "127.7.0.1 tcp from 127.0.0.1 dev lo"]);
     see(&["explain", "--policy", &first, "--to", "web"]);
+    let capture = |name: &str| format!("{}/../../testdata/captures/{name}", env!("CARGO_MANIFEST_DIR"));
+    let [whole, cut_off, damaged] = ["ethernet.pcap", "cut-off.pcap", "damaged.pcapng"].map(capture);
+    let recorded = files.write("recorded.toml", r#"bindings = ["web tcp 192.0.2.7 80", "refuse tcp 192.0.2.7 25"]"#);
+    let later = files.write("later.toml", r#"bindings = ["new tcp 192.0.2.7 80", "new tcp 192.0.2.7 8080"]"#);
+    see(&["replay", &whole, "--policy", &recorded]);
+    see(&["replay", &cut_off, "--policy", &recorded, "--local", "192.0.2.7"]);
+    see(&["replay", &damaged, "--policy", &recorded]);
+    see(&["replay", &whole, "--policy", &later, "--against", &recorded]);
     see(&["diff", &first, &second]);
     see(&["test", &cases]);
     see(&["status"]);
