@@ -64,6 +64,7 @@ struct sk_reuseport_md {
 
 #define HELPER(number, result, name, ...) static result (*const name)(__VA_ARGS__) = (void *)number
 HELPER(1, void *, bpf_map_lookup_elem, void *map, const void *key);
+HELPER(6, long, bpf_trace_printk, const char *format, u32 length, ...);
 HELPER(12, long, bpf_tail_call, void *ctx, void *map, u32 index);
 HELPER(82, long, bpf_sk_select_reuseport, struct sk_reuseport_md *ctx, void *map, void *key, u64 flags);
 HELPER(86, long, bpf_sk_release, void *sk);

@@ -7,6 +7,9 @@ pub const SK_DROP: i32 = 0;
 /// Verdict: deliver to the selected socket, or go on to the regular lookup.
 pub const SK_PASS: i32 = 1;
 
+/// Flag of `bpf_sk_assign`: another socket that was selected is no error (`BPF_SK_LOOKUP_F_REPLACE`).
+pub const F_REPLACE: i32 = 1;
+
 /// `family` of an IPv4 packet.
 pub const AF_INET: i32 = 2;
 /// `family` of an IPv6 packet.
@@ -27,6 +30,8 @@ pub mod helper {
     pub const MAP_DELETE_ELEM: u32 = 3;
     /// `bpf_ktime_get_ns()`.
     pub const KTIME_GET_NS: u32 = 5;
+    /// `bpf_trace_printk(format, length, ...)`: characters written. For programs under the GPL.
+    pub const TRACE_PRINTK: u32 = 6;
     /// `bpf_get_prandom_u32()`.
     pub const GET_PRANDOM_U32: u32 = 7;
     /// `bpf_get_smp_processor_id()`.
@@ -57,6 +62,8 @@ pub mod helper {
     pub const KTIME_GET_COARSE_NS: u32 = 160;
     /// `bpf_for_each_map_elem(map, callback, ctx, flags)`: entries visited. Since 5.13.
     pub const FOR_EACH_MAP_ELEM: u32 = 164;
+    /// `bpf_trace_vprintk(format, length, arguments, bytes)`: characters written. For programs under the GPL. Since 5.16.
+    pub const TRACE_VPRINTK: u32 = 177;
     /// `bpf_loop(count, callback, ctx, flags)`: calls made. Since 5.17.
     pub const LOOP: u32 = 181;
     /// `bpf_strncmp(text, length, other)`: -1, 0 or 1. Since 5.17.

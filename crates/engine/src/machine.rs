@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use sklookup_vm::Memory;
+use sklookup_vm as vm;
+use sklookup_vm::{Fault, Host, Memory, Outcome};
 
 use crate::world::World;
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub seed: u64,
     /// The most instructions that one run of a program may take.
     pub instructions: u64,
+    /// The most that all runs may take together. One that breaks off counts as all that it might have taken.
+    pub all_instructions: u64,
     /// The most bytes that all its maps and programs may take together. What would take more fails with ENOMEM.
     pub memory: u64,
 }
@@ -37,13 +40,15 @@ struct Shared {
     time: AtomicU64,
     /// State of the generator of random numbers: it counts, and each count is mixed.
     random: AtomicU64,
+    /// Instructions that runs may still take.
+    instructions_left: AtomicU64,
     last_map: AtomicU32,
     last_program: AtomicU32,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { cpus: 1, seed: 0, instructions: 1_000_000, memory: 1 << 30 }
+        Config { cpus: 1, seed: 0, instructions: 1_000_000, all_instructions: u64::MAX, memory: 1 << 30 }
     }
 }
 
@@ -52,6 +57,7 @@ impl Machine {
     pub fn new(config: Config) -> Machine {
         Machine(Arc::new(Shared {
             memory: Memory::new(config.memory),
+            instructions_left: AtomicU64::new(config.all_instructions),
             config: Config { cpus: config.cpus.max(1), ..config },
             world: RwLock::default(),
             time: AtomicU64::new(0),
@@ -75,6 +81,26 @@ impl Machine {
     pub fn set_time(&self, since_boot: Duration) {
         let nanos = u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX);
         self.0.time.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Runs a program with what is left of the instructions.
+    pub(crate) fn run(&self, code: &vm::Program, host: &mut impl Host) -> Result<Outcome, Fault> {
+        let Config { instructions, all_instructions, .. } = self.0.config;
+        let left = &self.0.instructions_left;
+        let budget = instructions.min(left.load(Ordering::Relaxed));
+        let ran = code.run(host, budget);
+        let taken = ran.as_ref().map_or(budget, |outcome| outcome.instructions);
+        // Another thread's run may have had the same in view: then both get it, once.
+        let took = |left: u64| Some(left.saturating_sub(taken));
+        let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, took);
+        ran.map_err(|fault| match fault.out_of_budget && budget < instructions {
+            true => {
+                let what =
+                    format!("is reached after {all_instructions} of all runs, and they may not take more together");
+                Fault { what, ..fault }
+            }
+            false => fault,
+        })
     }
 
     pub(crate) fn memory(&self) -> &Memory {

@@ -67,6 +67,13 @@ pub enum Step {
         /// What the helper answered.
         result: Result<(), Errno>,
     },
+    /// It printed (`bpf_trace_printk`).
+    Prints {
+        /// The line; what is no UTF-8 is replaced.
+        text: String,
+    },
+    /// It printed more than is kept; nothing of it follows.
+    PrintsMore,
     /// The program ended.
     Returned {
         /// What it returned.
@@ -189,6 +196,9 @@ impl fmt::Display for Step {
                     Err(errno) => write!(f, "{errno}"),
                 }
             }
+            // Escaped: a program prints what it likes.
+            Step::Prints { text } => write!(f, "  prints {text:?}"),
+            Step::PrintsMore => write!(f, "  prints more, which is left out"),
             Step::Returned { value, selected, instructions } => {
                 let verdict = match value {
                     0 => "drop".to_owned(),

@@ -31,6 +31,8 @@ pub struct Case {
     pub world: World,
     /// What is done, in this order.
     pub steps: Vec<Step>,
+    /// The most instructions that its programs may run on the engine, all runs together.
+    pub instructions: u64,
 }
 
 /// A kernel version, as far as cases tell versions apart.

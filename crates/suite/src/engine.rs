@@ -22,7 +22,7 @@ impl Executor for Engine {
 
     /// It answers as the newest kernel that cases were seen on: no case is too new for it.
     fn run(&self, case: &Case) -> Verdict {
-        match play(case, &mut Simulated::new()) {
+        match play(case, &mut Simulated::new(case.instructions)) {
             Ok(()) => Verdict::Passed,
             Err(Stop::Skipped(reason)) => Verdict::Skipped(reason),
             Err(Stop::Failed { line, why }) => Verdict::Failed { line, why },

@@ -67,6 +67,7 @@ pub fn load_with(
         Ok(nodes) => nodes,
         Err(wrong) => return Err(vec![at(wrong.line, wrong.problem)]),
     };
+    room.share(nodes.len());
     for node in nodes {
         let (line, name) = (node.line, name_of(&node));
         let read = case::read(node, &shared, &path, &objects, &mut room).and_then(|case| {

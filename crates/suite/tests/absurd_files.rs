@@ -1,6 +1,6 @@
 //! Case files that would become gigabytes, or have no end, are refused for that, at once.
 
-use sklookup_suite::load;
+use sklookup_suite::{Engine, Executor, Verdict, load};
 
 const STEP: &str = "step = [{ query = true, expect = [] }]\n";
 
@@ -95,4 +95,32 @@ fn a_file_that_nests_without_end_is_refused() {
         let told = told(&file);
         assert!(told.len() < 1000, "{told}");
     }
+}
+
+#[test]
+fn a_file_that_repeats_more_than_a_million_times_is_refused() {
+    let packet = "{ packet = \"tcp 127.0.0.1:1 > 127.0.0.1:2\", again = 9999, expect = \"reset\" },";
+    let case = |name: &str, steps: usize| format!("[[case]]\nname = \"{name}\"\nstep = [{}]\n", packet.repeat(steps));
+    assert_eq!(load(&case("x", 100), "c.toml").unwrap().len(), 1);
+    let told = told(&(case("x", 60) + &case("y", 41)));
+    assert!(
+        told.contains("case \"y\": with this, the cases of the file send packets and run programs more than 1000000"),
+        "{told}"
+    );
+}
+
+/// A loop of nearly a million instructions, run as often as a file can ask for, in as many cases.
+#[test]
+fn all_runs_of_a_case_have_one_budget_of_instructions_and_all_cases_of_a_file_another() {
+    let program = "program.p = \"r1 = 400000\\nagain: r1 -= 1\\nif r1 != 0 goto again\\nr0 = 1\\nexit\"\n";
+    let run = "{ test-run = \"p\", context = \"tcp 127.0.0.1:1 > 127.0.0.1:2\", repeat = 10000, expect = \"pass\" },";
+    let case = |name: &str| format!("[[case]]\nname = \"{name}\"\n{program}step = [{run}]\n");
+    // With 1000 cases the share of each is 10 million instructions: 12 runs.
+    let file: String = (0..1000).map(|number| case(&format!("c{number}"))).collect();
+    let many = run.replace("10000", "1000");
+    let cases = load(&file.replace(run, &many), "c.toml").unwrap();
+    assert_eq!(cases[0].instructions, 10_000_000);
+    let Verdict::Failed { why, .. } = Engine.run(&cases[0]) else { panic!("it ran to the end") };
+    assert_eq!(why, "test run of p: expected pass, got EINVAL");
+    assert_eq!(load(&case("alone"), "c.toml").unwrap()[0].instructions, 100_000_000);
 }

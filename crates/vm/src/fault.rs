@@ -13,6 +13,8 @@ pub struct Fault {
     pub slot: usize,
     /// The instruction.
     pub insn: Insn,
+    /// It did nothing wrong but take more instructions than it may.
+    pub out_of_budget: bool,
     /// What it did, as in "reads 4 bytes at offset 68 of the context".
     pub what: String,
 }

@@ -38,6 +38,9 @@ pub trait Host {
 
     /// A random number.
     fn random(&mut self) -> u32;
+
+    /// Takes what a program prints: bytes, of which the program chose those that are no numbers.
+    fn print(&mut self, text: &[u8]);
 }
 
 /// A host where there is nothing: a context that can't be read, no sockets, no packet, CPU 0 at time 0.
@@ -84,6 +87,8 @@ impl Host for Nowhere {
     fn random(&mut self) -> u32 {
         0
     }
+
+    fn print(&mut self, _text: &[u8]) {}
 }
 
 impl Sockets for Nowhere {

@@ -20,8 +20,13 @@ pub(crate) struct LookupHost<'a, S> {
     pub(crate) selected: Option<SocketId>,
     /// The flag of the last assignment that was accepted.
     pub(crate) no_reuseport: bool,
+    /// Bytes that it has printed.
+    pub(crate) printed: usize,
     pub(crate) sink: &'a mut S,
 }
+
+/// Most bytes of what a run prints that are kept, so that a program that prints in a loop can't fill the memory.
+const MAX_PRINTED: usize = 16 << 10;
 
 impl<S: Sink> Host for LookupHost<'_, S> {
     type Sockets = World;
@@ -68,5 +73,18 @@ impl<S: Sink> Host for LookupHost<'_, S> {
 
     fn random(&mut self) -> u32 {
         self.machine.random()
+    }
+
+    fn print(&mut self, text: &[u8]) {
+        if self.printed > MAX_PRINTED {
+            return;
+        }
+        // An empty line is counted, too.
+        self.printed += text.len() + 1;
+        let more = self.printed > MAX_PRINTED;
+        self.sink.record(|| match more {
+            false => Step::Prints { text: String::from_utf8_lossy(text).into_owned() },
+            true => Step::PrintsMore,
+        });
     }
 }

@@ -43,8 +43,8 @@ impl Chain {
         sink: &mut S,
     ) -> Result<(), Fault> {
         let (selected, no_reuseport) = (self.selected, self.no_reuseport);
-        let mut host = LookupHost { machine, world, context, cpu, selected, no_reuseport, sink };
-        let outcome = program.code().run(&mut host, machine.config().instructions)?;
+        let mut host = LookupHost { machine, world, context, cpu, selected, no_reuseport, printed: 0, sink };
+        let outcome = machine.run(program.code(), &mut host)?;
         if outcome.value == SK_PASS as u64 && host.selected.is_some() {
             (self.selected, self.no_reuseport) = (host.selected, host.no_reuseport);
         } else if outcome.value == SK_DROP as u64 {

@@ -46,7 +46,7 @@ impl<S: Sink> Search<'_, S> {
         packet: &Packet,
     ) -> Result<(Verdict, Option<SocketId>), Fault> {
         let mut host = ReuseportHost::new(self.machine, self.world, member, hash, packet);
-        let outcome = program.code().run(&mut host, self.machine.config().instructions)?;
+        let outcome = self.machine.run(program.code(), &mut host)?;
         // The kernel looks at 32 bits.
         let verdict = if outcome.value as u32 == SK_PASS as u32 { Verdict::Pass } else { Verdict::Drop };
         Ok((verdict, host.selected))

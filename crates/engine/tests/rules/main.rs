@@ -9,6 +9,7 @@ mod links;
 mod loading;
 mod maps;
 mod memory;
+mod print;
 mod programs;
 mod regular;
 mod restore;

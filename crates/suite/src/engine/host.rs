@@ -38,8 +38,9 @@ struct Attached {
 }
 
 impl Simulated {
-    pub(super) fn new() -> Simulated {
-        let machine = Machine::new(Config { cpus: CPUS, ..Config::default() });
+    /// A machine that runs so many instructions.
+    pub(super) fn new(all_instructions: u64) -> Simulated {
+        let machine = Machine::new(Config { cpus: CPUS, all_instructions, ..Config::default() });
         Simulated {
             own: Netns::new_private(&machine),
             machine,

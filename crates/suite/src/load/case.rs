@@ -61,7 +61,8 @@ pub(super) fn read(node: Node, shared: &Shared, path: &Arc<str>, objects: &Objec
     // First: a file of something else has keys that no case has, and no steps either.
     keys.end()?;
     let steps = step::read(steps, line)?;
-    let mut case = Case { name, file: path.clone(), line, source, kernel, note, world, steps };
+    let instructions = room.instructions();
+    let mut case = Case { name, file: path.clone(), line, source, kernel, note, world, steps, instructions };
     room.take_case(&case)?;
     shared.lend(&mut case, filled, objects)?;
     names::check(&case)?;

@@ -53,10 +53,11 @@ impl<'r> Objects<'r> {
             Wrong::new(line, what, format!("write name = one of {}", names.join(", ")))
         })?;
         let mut globals = Vec::new();
+        let mut tried = None;
         for (global, node) in keys.named("globals", "{ first_port = 8000 }")? {
             let value = bytes(&node, &format!("global {global}"))?;
             // Found out here, for here is the line.
-            set(&mut Object::clone(&object), &global, &value)
+            set(tried.get_or_insert_with(|| Object::clone(&object)), &global, &value)
                 .map_err(|error| Wrong::new(node.line, format!("{}: {}", error.place, error.what), error.help))?;
             globals.push((global, value));
         }
@@ -149,8 +150,8 @@ impl<'r> Objects<'r> {
     }
 
     /// The object with the globals that all programs of the case set.
-    fn with_globals(&self, file: &Arc<str>, case: &Case) -> Read<Object> {
-        let mut object = Object::clone(&self.known.borrow()[file]);
+    fn with_globals(&self, file: &Arc<str>, case: &Case) -> Read<Arc<Object>> {
+        let mut object = self.known.borrow()[file].clone();
         let mut said: BTreeMap<&str, &Bytes> = BTreeMap::new();
         for (_, program) in &case.world.programs {
             let Program::Object(program) = program else { continue };
@@ -159,7 +160,7 @@ impl<'r> Objects<'r> {
                     let what = format!("global {name} of {} gets two values", quote(file));
                     return Err(Wrong::new(case.line, what, "programs of one object share its globals: say it once"));
                 }
-                set(&mut object, name, value).expect("it was set before, when the program was read");
+                set(Arc::make_mut(&mut object), name, value).expect("it was set before, when the program was read");
             }
         }
         Ok(object)

@@ -2,6 +2,7 @@
 
 mod args;
 mod maps;
+mod print;
 mod ringbuf;
 mod strings;
 mod table;
@@ -52,6 +53,8 @@ impl<H: Host> Run<'_, H> {
             helper::STRTOL => self.strtol()?,
             helper::STRTOUL => self.strtoul()?,
             helper::STRNCMP => self.strncmp()?,
+            helper::TRACE_PRINTK => self.trace_printk()?,
+            helper::TRACE_VPRINTK => self.trace_vprintk()?,
             helper::RINGBUF_OUTPUT => self.ringbuf_output()?,
             helper::RINGBUF_RESERVE => self.ringbuf_reserve()?,
             helper::RINGBUF_SUBMIT => self.ringbuf_finish(false)?,

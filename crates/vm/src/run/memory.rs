@@ -29,7 +29,7 @@ impl<H: Host> Run<'_, H> {
             }
             Region::Stack { frame } => self.stack_of(frame)?.load(at.offset, size),
             Region::MapValue { .. } | Region::Record(_) => {
-                let (words, from) = self.words(at, size.bytes())?;
+                let (words, from) = self.readable_words(at, size.bytes())?;
                 Ok(Value::Scalar(words.load(from, size)))
             }
             Region::Packet | Region::Key { .. } => {
@@ -79,6 +79,7 @@ impl<H: Host> Run<'_, H> {
         }
         let old = match at.region {
             Region::MapValue { .. } | Region::Record(_) => {
+                self.readable_words(at, size.bytes())?;
                 let (words, to) = self.writable_words(at, size.bytes())?;
                 words.update(to, size, change)
             }
@@ -110,7 +111,7 @@ impl<H: Host> Run<'_, H> {
         match from.region {
             Region::Stack { frame } => self.stack_of(frame)?.read(from.offset, to),
             Region::MapValue { .. } | Region::Record(_) => {
-                let (words, start) = self.words(from, to.len())?;
+                let (words, start) = self.readable_words(from, to.len())?;
                 for (at, byte) in (start..).zip(to) {
                     *byte = words.load(at, Size::B1) as u8;
                 }
@@ -170,10 +171,17 @@ impl<H: Host> Run<'_, H> {
                 map.spec().name
             ));
         };
-        if !map.is_readable_by_programs() {
-            return Err(format!("accesses `{}`, which programs may only write by helper", map.spec().name));
-        }
         Ok((words, first + start))
+    }
+
+    fn readable_words(&self, at: Pointer, bytes: usize) -> Did<(&Words, usize)> {
+        if let Region::MapValue { map, .. } = at.region {
+            let map = self.map(map);
+            if !map.is_readable_by_programs() {
+                return Err(format!("reads from `{}`, which programs may only write", map.spec().name));
+            }
+        }
+        self.words(at, bytes)
     }
 
     fn writable_words(&self, at: Pointer, bytes: usize) -> Did<(&Words, usize)> {

@@ -53,10 +53,17 @@ impl Program {
                 Ok(Leave::To(loaded, next)) => (other, at) = (Some(loaded), next),
                 Ok(Leave::End(value)) => return Ok(Outcome { value, instructions: budget - run.left }),
                 Err((at, what)) => {
+                    let out_of_budget = what.is_none();
                     let what = what
                         .unwrap_or_else(|| format!("is reached after {budget} instructions, and no run may take more"));
                     let Op { insn, .. } = program.code[at];
-                    return Err(Fault { tail_calls: run.tail_calls, slot: program.slot(at), insn, what });
+                    return Err(Fault {
+                        tail_calls: run.tail_calls,
+                        slot: program.slot(at),
+                        insn,
+                        out_of_budget,
+                        what,
+                    });
                 }
             }
         }

@@ -52,6 +52,8 @@ impl Host for Plain {
     fn random(&mut self) -> u32 {
         7
     }
+
+    fn print(&mut self, _text: &[u8]) {}
 }
 
 fn may_read(offset: i64, size: Size) -> bool {
@@ -108,6 +110,13 @@ fn moves_extend_as_their_width_says() {
 #[test]
 fn a_loop_ends_when_its_condition_does() {
     assert_eq!(run("r0 = 0\nr1 = 10\nagain: r0 += r1\nr1 -= 1\nif r1 != 0 goto again\nexit"), 55);
+}
+
+/// An offset of 16 bits reaches 32,767 slots: `gotol` has 32.
+#[test]
+fn a_long_jump_leads_further_than_a_short_one() {
+    let between = "r0 = 1\n".repeat(40_000);
+    assert_eq!(run(&format!("r0 = 7\ngotol end\nback: exit\n{between}end: gotol back")), 7);
 }
 
 #[test]

@@ -38,8 +38,6 @@ const QUEUES: &str = "it is for QUEUE, STACK and BLOOM_FILTER, which are not imp
 const MEMORY: &str = "it reads memory of a kernel or of a process, and there is none";
 const KERNEL_TYPE: &str = "it answers a type of the kernel, whose fields no other kernel need have";
 const DYNPTR: &str = "dynptrs are not modelled; bpf_ringbuf_reserve and bpf_ringbuf_output write the same records";
-const TRACE: &str =
-    "it writes to the trace of the kernel, which nobody reads here; a record in a ring buffer can be tested";
 const LOCK: &str =
     "the type information of the value (BTF) says where in it the lock is, and the engine does not read it";
 const TIMER: &str = "a timer runs when no program runs, and time stands still in the engine";
@@ -52,7 +50,7 @@ const HELPERS: &[Helper] = &[
     done(helper::MAP_UPDATE_ELEM),
     done(helper::MAP_DELETE_ELEM),
     done(helper::KTIME_GET_NS),
-    refused(6, TRACE),
+    done(helper::TRACE_PRINTK),
     done(helper::GET_PRANDOM_U32),
     done(helper::GET_SMP_PROCESSOR_ID),
     done(helper::TAIL_CALL),
@@ -110,14 +108,14 @@ const HELPERS: &[Helper] = &[
     refused(158, TASK),
     done(helper::KTIME_GET_COARSE_NS),
     done(helper::FOR_EACH_MAP_ELEM),
-    refused(165, "it formats text for traces, as the kernel's printk does"),
+    refused(165, "no choice of a socket depends on text; bpf_trace_printk and bpf_trace_vprintk show it"),
     refused(169, TIMER),
     refused(170, TIMER),
     refused(171, TIMER),
     refused(172, TIMER),
     refused(175, TASK),
     refused(176, "it answers what the CPU recorded"),
-    refused(177, TRACE),
+    done(helper::TRACE_VPRINTK),
     refused(178, KERNEL_TYPE),
     refused(180, TASK),
     done(helper::LOOP),
