@@ -5,6 +5,7 @@ mod explain;
 mod list;
 mod replay;
 mod rollback;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use sklookup_policy::{Label, Protocol};
 use sklookup_steering::safety::Hazard;
 
 pub use list::List;
+pub use watch::Watch;
 
 /// Where a bpf file system is expected.
 pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
@@ -89,6 +91,8 @@ pub enum Command {
     Rollback(Rollback),
     /// Say what a policy would do to recorded traffic
     Replay(Replay),
+    /// Print a line for each packet that was steered nowhere
+    Watch(Watch),
     /// Print the applied policy as a policy file
     #[command(after_help = EXPORT_HELP)]
     Export,

@@ -33,12 +33,13 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let global = &cli.global;
-    // These two print while they work, and have exit statuses of their own.
-    let prints = matches!(cli.command, Command::Run(_) | Command::Demo(_));
+    // These print while they work.
+    let prints = matches!(cli.command, Command::Run(_) | Command::Demo(_) | Command::Watch(_));
     let progress = Progress::begin(global.json || prints);
     let (name, result) = match &cli.command {
         Command::Run(args) => return command::run::run(global, args),
         Command::Demo(_) => return command::demo::demo(global),
+        Command::Watch(args) => return command::watch::watch(global, args),
         Command::Check(args) => ("check", command::check::check(args)),
         Command::Diff(args) => ("diff", command::diff::diff(global, args)),
         Command::Apply(args) => ("apply", command::apply::apply(global, args)),

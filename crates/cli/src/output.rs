@@ -221,6 +221,15 @@ pub fn finish(command: &str, json: bool, result: Result<Answer, Failure>) -> Exi
     }
 }
 
+/// A document of one line, of a command that prints one for each thing that happens.
+pub fn line(command: &str, fields: Value) -> String {
+    let mut document = json!({ "version": JSON_VERSION, "command": command });
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        document[name] = value.clone();
+    }
+    printable_json(&document.to_string())
+}
+
 fn document(command: &str, exit: u8, fields: Map<String, Value>, said: &[Said]) -> String {
     let mut document = json!({ "version": JSON_VERSION, "command": command, "ok": exit == YES });
     for (name, value) in fields {

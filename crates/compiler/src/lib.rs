@@ -25,6 +25,7 @@ mod branches;
 mod counters;
 mod emit;
 mod error;
+mod event;
 mod family;
 mod hash;
 pub mod label_map;
@@ -33,12 +34,16 @@ mod rules;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use sklookup_bpf::{Builder, MapSpec, ProgramSpec};
+use sklookup_bpf::{Builder, Code, MapSpec, ProgramSpec};
 use sklookup_policy::{Interface, Label, Policy};
 
 pub use counters::{Counters, Counts, HitsLayout};
+pub use emit::observe::{EVENT_BYTES, Watching};
 pub use error::CompileError;
+pub use event::{Event, EventKind, LeftOut};
 pub use family::Family;
+
+use emit::ending::Ending;
 
 /// How the program finds the binding of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +79,10 @@ pub enum MapRole {
     Hits,
     /// Counts of what kept a label's sockets from being selected, per binding.
     Faults,
+    /// The ring buffer of events, in a program that watches.
+    Events,
+    /// What such a program counts: [`LeftOut`].
+    Watch,
 }
 
 /// A compiled policy.
@@ -103,22 +112,51 @@ pub struct Compiled {
 pub fn compile(policy: &Policy, options: &Options) -> Result<Compiled, CompileError> {
     let domains = rules::domains(policy, options)?;
     let counters = Counters::new(policy.len(), options.cpus);
-    let compilation = Compilation { policy, domains, counters };
-    match options.strategy {
-        Some(Strategy::Branches) => compilation.branches("it was asked for".to_owned()),
-        Some(Strategy::Hash) => compilation.hash("it was asked for".to_owned()),
-        None if policy.len() > MAX_BRANCHED => {
-            compilation.hash(format!("{} bindings are more than {MAX_BRANCHED}", policy.len()))
-        }
-        None => {
-            let few = match policy.len() {
-                1 => format!("1 binding is at most {MAX_BRANCHED}"),
-                many => format!("{many} bindings are at most {MAX_BRANCHED}"),
-            };
-            compilation.branches(few).or_else(|error| compilation.hash(error.to_string()))
-        }
-    }
+    let own = vec![(MapRole::Hits, counters.hits_map()), (MapRole::Faults, counters.faults_map())];
+    let compilation = Compilation { policy, domains, ending: Ending::Deliver(&counters), own };
+    let Parts { code, maps, strategy, why } = compilation.choose(options.strategy)?;
+    let names = maps.iter().map(|(_, spec)| spec.name.clone()).collect();
+    Ok(Compiled {
+        program: ProgramSpec::sk_lookup(format!("sklookup_{strategy}"), code, names),
+        maps,
+        labels: policy.labels().to_vec(),
+        counters,
+        strategy,
+        why,
+    })
 }
+
+/// A program that watches what the one of the same policy does, attached after it, and its maps.
+///
+/// It finds the binding by the same code, looks at what was selected, and writes an [`Event`] where a socket was not. It
+/// selects nothing and drops nothing: to the lookup it is as if it were not there.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    /// The program.
+    pub program: ProgramSpec,
+    /// The maps, in the order of `program.maps`: [`MapRole::Events`], [`MapRole::Watch`], then those that find and name labels,
+    /// which are the labels' own.
+    pub maps: Vec<(MapRole, MapSpec)>,
+    /// The labels, sorted: [`Policy::labels`].
+    pub labels: Vec<Label>,
+}
+
+/// Compiles what watches the program of `policy`.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_observer(policy: &Policy, options: &Options, watching: &Watching) -> Result<Observer, CompileError> {
+    let domains = rules::domains(policy, options)?;
+    let own = vec![(MapRole::Events, watching.events_map()), (MapRole::Watch, LeftOut::map())];
+    let compilation = Compilation { policy, domains, ending: Ending::Observe(watching), own };
+    let Parts { code, maps, .. } = compilation.choose(options.strategy)?;
+    let names = maps.iter().map(|(_, spec)| spec.name.clone()).collect();
+    let program = ProgramSpec::sk_lookup(OBSERVER, code, names);
+    Ok(Observer { program, maps, labels: policy.labels().to_vec() })
+}
+
+/// What programs are called that watch, by which they are known among others on the hook.
+pub const OBSERVER: &str = "sklookup_watch";
 
 /// Policies of up to so many bindings become branches if they can. There a lookup costs 2 to 4 ns less than in a table,
 /// and the code stays small enough for the instruction cache.
@@ -128,21 +166,48 @@ const MAX_BRANCHED: usize = 100;
 struct Compilation<'a> {
     policy: &'a Policy,
     domains: Vec<rules::Domain>,
-    counters: Counters,
+    ending: Ending<'a>,
+    /// The two maps of the ending.
+    own: Vec<(MapRole, MapSpec)>,
+}
+
+/// What a strategy makes.
+struct Parts {
+    code: Code,
+    maps: Vec<(MapRole, MapSpec)>,
+    strategy: Strategy,
+    why: String,
 }
 
 impl Compilation<'_> {
-    fn branches(&self, why: String) -> Result<Compiled, CompileError> {
-        let builder = branches::emit(self.policy, &self.domains, &self.counters)?;
+    fn choose(&self, strategy: Option<Strategy>) -> Result<Parts, CompileError> {
+        match strategy {
+            Some(Strategy::Branches) => self.branches("it was asked for".to_owned()),
+            Some(Strategy::Hash) => self.hash("it was asked for".to_owned()),
+            None if self.policy.len() > MAX_BRANCHED => {
+                self.hash(format!("{} bindings are more than {MAX_BRANCHED}", self.policy.len()))
+            }
+            None => {
+                let few = match self.policy.len() {
+                    1 => format!("1 binding is at most {MAX_BRANCHED}"),
+                    many => format!("{many} bindings are at most {MAX_BRANCHED}"),
+                };
+                self.branches(few).or_else(|error| self.hash(error.to_string()))
+            }
+        }
+    }
+
+    fn branches(&self, why: String) -> Result<Parts, CompileError> {
+        let builder = branches::emit(self.policy, &self.domains, self.ending)?;
         let labels = self.policy.labels().iter().enumerate();
         let maps = labels.map(|(index, label)| (MapRole::Label(index), label_map::spec(map_name(index, label))));
         Ok(self.finish(builder, maps.collect(), Strategy::Branches, why))
     }
 
-    fn hash(&self, why: String) -> Result<Compiled, CompileError> {
-        // After hits and faults; without labels or without a table the indices are not used.
+    fn hash(&self, why: String) -> Result<Parts, CompileError> {
+        // After the two of the ending; without labels or without a table the indices are not used.
         let indices = hash::MapIndices { labels: 2, table: 2 + u32::from(!self.policy.labels().is_empty()) };
-        let hash::Emitted { builder, table } = hash::emit(&self.domains, &self.counters, indices)?;
+        let hash::Emitted { builder, table } = hash::emit(&self.domains, self.ending, indices)?;
         let mut maps = Vec::new();
         if !self.policy.labels().is_empty() {
             maps.push((MapRole::Labels, hash::labels_map(self.policy)));
@@ -151,19 +216,10 @@ impl Compilation<'_> {
         Ok(self.finish(builder, maps, Strategy::Hash, why))
     }
 
-    fn finish(&self, builder: Builder, maps: Vec<(MapRole, MapSpec)>, strategy: Strategy, why: String) -> Compiled {
-        let mut all = vec![(MapRole::Hits, self.counters.hits_map()), (MapRole::Faults, self.counters.faults_map())];
-        all.extend(maps);
-        let names = all.iter().map(|(_, spec)| spec.name.clone()).collect();
+    fn finish(&self, builder: Builder, maps: Vec<(MapRole, MapSpec)>, strategy: Strategy, why: String) -> Parts {
+        let maps = [self.own.clone(), maps].concat();
         let code = builder.finish().expect("every label is placed, and those far ahead have relays");
-        Compiled {
-            program: ProgramSpec::sk_lookup(format!("sklookup_{strategy}"), code, names),
-            maps: all,
-            labels: self.policy.labels().to_vec(),
-            counters: self.counters,
-            strategy,
-            why,
-        }
+        Parts { code, maps, strategy, why }
     }
 }
 

@@ -6,6 +6,7 @@ use sklookup_policy::{Binding, Label, Outcome, Policy, Protocol, WhenEmpty};
 use crate::Options;
 use crate::error::CompileError;
 use crate::family::Family;
+use crate::label_map;
 
 /// A prefix as a number of as many bits as its family's addresses have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +95,11 @@ impl Rule {
 }
 
 impl Domain {
+    /// Where the members of its family and protocol begin in the map of a label.
+    pub(crate) fn first_slot(&self) -> u32 {
+        label_map::slot(self.family, self.protocol, 0)
+    }
+
     /// `tcp over IPv4`, for notes.
     pub(crate) fn name(&self) -> String {
         let family = match self.family {

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use sklookup_compiler::{Options, Strategy, compile};
+use sklookup_compiler::{Options, Strategy, Watching, compile, compile_observer};
 use sklookup_policy::{Origin, Policy, parse_binding};
 
 /// File name, strategy, bindings.
@@ -33,13 +33,28 @@ const PROGRAMS: [(&str, Strategy, &[&str]); 7] = [
     ("hash-ipv6", Strategy::Hash, &["dns udp 2001:db8::/48 53", "rest udp ::/0", "host udp 2001:db8::7 53"]),
 ];
 
+/// The program that watches the one of the same name.
+const WATCHING: &str = "watch-hash-lists";
+
 fn listing(strategy: Strategy, bindings: &[&str]) -> String {
+    let (policy, options) = policy(strategy, bindings);
+    compile(&policy, &options).unwrap().program.listing().to_string()
+}
+
+fn watching() -> String {
+    let (_, strategy, bindings) = PROGRAMS.into_iter().find(|(name, ..)| WATCHING.ends_with(name)).unwrap();
+    let (policy, options) = policy(strategy, bindings);
+    let watching = Watching { token: 1, every: 10, rate: 100, compares: true };
+    compile_observer(&policy, &options, &watching).unwrap().program.listing().to_string()
+}
+
+fn policy(strategy: Strategy, bindings: &[&str]) -> (Policy, Options) {
     let origin = || Origin::Command("test".into());
     let entries = bindings.iter().flat_map(|line| parse_binding(line, origin()).unwrap()).collect();
     let policy = Policy::new(entries).unwrap();
     let interfaces = policy.interfaces().iter().zip(2..).map(|(name, index)| (name.clone(), index)).collect();
     let options = Options { interfaces, cpus: 2, strategy: Some(strategy) };
-    compile(&policy, &options).unwrap().program.listing().to_string()
+    (policy, options)
 }
 
 fn path(name: &str) -> PathBuf {
@@ -48,14 +63,24 @@ fn path(name: &str) -> PathBuf {
 
 #[test]
 fn listings_are_as_in_the_snapshots() {
-    for (name, strategy, bindings) in PROGRAMS {
+    let programs = PROGRAMS.map(|(name, strategy, bindings)| (name, listing(strategy, bindings)));
+    for (name, got) in programs.into_iter().chain([(WATCHING, watching())]) {
         let path = path(name);
         let expected = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let got = listing(strategy, bindings);
         let differing = expected.lines().zip(got.lines()).position(|(expected, got)| expected != got);
         let line = differing.map_or(0, |line| line + 1);
         assert!(expected == got, "{} differs from line {line} on; it is now\n{got}", path.display());
     }
+}
+
+/// What watches is another program: the one that steers has nothing of it, whether somebody watches or not.
+#[test]
+fn no_program_that_steers_writes_events() {
+    for (name, strategy, bindings) in PROGRAMS {
+        let listing = listing(strategy, bindings);
+        assert!(!listing.contains("ringbuf") && !listing.contains("map[events]"), "{name}");
+    }
+    assert!(watching().contains("call bpf_ringbuf_output"));
 }
 
 #[test]
@@ -72,4 +97,5 @@ fn write_snapshots() {
         fs::create_dir_all(path(name).parent().unwrap()).unwrap();
         fs::write(path(name), listing(strategy, bindings)).unwrap();
     }
+    fs::write(path(WATCHING), watching()).unwrap();
 }

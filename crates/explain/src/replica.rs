@@ -191,7 +191,7 @@ impl Replica {
                 outer.freeze()?;
                 Ok(outer)
             }
-            MapRole::Table | MapRole::Hits | MapRole::Faults => Map::create(&self.machine, spec),
+            _ => Map::create(&self.machine, spec),
         };
         compiled.maps.iter().map(create).collect::<sklookup_engine::Result<_>>().map_err(|error| error.to_string())
     }

@@ -28,6 +28,7 @@ pub use ring_buffer::RingBuffer;
 
 // The rest of the system.
 pub mod caps;
+mod clock;
 pub mod disk;
 mod identity;
 pub mod interface;
@@ -44,6 +45,7 @@ pub mod socket;
 pub mod socket_options;
 pub mod spawn;
 
+pub use clock::since_boot;
 pub use identity::{effective_uid, login_uid};
 pub use membarrier::grace_period;
 pub use netns::{Netns, NetnsError};

@@ -145,7 +145,7 @@ impl<'a> Maps<'a> {
                     named.insert(label, label_map_of(base, plan, label)?);
                     None
                 }
-                MapRole::Labels | MapRole::Table | MapRole::Hits | MapRole::Faults => Some(Map::create(spec)?),
+                _ => Some(Map::create(spec)?),
             };
             maps.push((*role, map));
         }

@@ -31,6 +31,7 @@ mod sums;
 mod sweep;
 mod trust;
 mod wait;
+pub mod watch;
 
 pub use commit::{Committed, Current, EditFn};
 pub use error::Error;

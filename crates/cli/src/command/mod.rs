@@ -18,3 +18,4 @@ pub mod status;
 pub mod test;
 pub mod unload;
 pub mod upgrade;
+pub mod watch;

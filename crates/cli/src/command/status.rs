@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
-use sklookup_compiler::{Counts, Family};
+use sklookup_compiler::{Counts, Family, OBSERVER};
 use sklookup_policy::Entry;
 use sklookup_steering::Sum;
 use sklookup_steering::status::{
@@ -347,7 +347,13 @@ pub fn owners(owners: &[SocketOwner]) -> String {
 
 /// A program on the hook, for people.
 pub fn in_words(program: &Attached) -> String {
-    let whose = if program.ours { "this policy" } else { "not of this policy" };
+    // By its name, which anybody may give a program: what it is called is all that is said of any.
+    let watches = program.info.as_ref().is_some_and(|info| info.name == OBSERVER);
+    let whose = match program.ours {
+        true => "this policy",
+        false if watches => "of a `sklookup watch`, which selects nothing",
+        false => "not of this policy",
+    };
     match &program.info {
         Some(info) => format!(
             "{}  {whose}: {} (tag {}, loaded by user {})",

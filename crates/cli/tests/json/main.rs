@@ -168,6 +168,9 @@ fn every_shape(sandbox: &Sandbox) {
     see(&["man"]);
     documented.compare(&as_nobody(sandbox, &["--json", "status"]));
     documented.compare(&as_nobody(sandbox, &["--json", "doctor"]));
+    for document in a_watch() {
+        documented.compare(&document);
+    }
     let (during, after) = a_run();
     documented.compare(&during);
     documented.compare(&after);
@@ -240,6 +243,19 @@ fn without_sys_admin() -> Value {
         });
         limited.join().unwrap()
     })
+}
+
+/// What a `watch` prints: an event, what is left out of the others, and the sum.
+fn a_watch() -> Vec<Value> {
+    let mut watch =
+        command(&["--json", "watch", "--rate", "1", "--count", "3"]).stdout(Stdio::piped()).spawn().unwrap();
+    // One a second is told: the socket under `web` is shut down.
+    while watch.try_wait().unwrap().is_none() {
+        assert!(TcpStream::connect("127.7.0.1:80").is_err());
+    }
+    let ran = Ran::from(watch.wait_with_output().unwrap());
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The status while a `run` runs, and what the `run` prints at its end.

@@ -8,13 +8,12 @@ mod dag;
 use sklookup_bpf::{Builder, Cond, Label, Reg};
 use sklookup_policy::{Policy, WhenEmpty};
 
-use crate::counters::{Counters, HitsLayout};
-use crate::emit::deliver::{self, LabelMap, Tail};
+use crate::counters::HitsLayout;
+use crate::emit::ending::{Ending, LabelMap};
 use crate::emit::far::FarLabels;
 use crate::emit::{BINDING, VERDICT, packet};
 use crate::error::CompileError;
 use crate::family::Family;
-use crate::label_map;
 use crate::rules::{Action, Domain, Rule};
 use dag::{Dag, Dimension, Node};
 
@@ -24,7 +23,7 @@ pub(crate) const MAX_LABELS: usize = 32;
 /// The most slots, well below what a jump spans. A program of this length has long lost to a table.
 const MAX_SLOTS: usize = 8192;
 
-/// The first label map in the program's list, after hits and faults.
+/// The first label map in the program's list, after the two that an ending has.
 const FIRST_LABEL_MAP: u32 = 2;
 
 /// The value of the dimension being looked at, and its lower half where it has 128 bits.
@@ -33,12 +32,14 @@ const VALUE_LOW: Reg = Reg::R3;
 const SCRATCH: Reg = Reg::R0;
 
 /// Writes the program.
-pub(crate) fn emit(policy: &Policy, domains: &[Domain], counters: &Counters) -> Result<Builder, CompileError> {
+pub(crate) fn emit(policy: &Policy, domains: &[Domain], ending: Ending<'_>) -> Result<Builder, CompileError> {
     let too_much = |why: String| Err(CompileError::Branches { why });
     if policy.labels().len() > MAX_LABELS {
         return too_much(format!("{} labels, at most {MAX_LABELS} fit", policy.labels().len()));
     }
-    if counters.hits != HitsLayout::PerCpu || counters.hits_in_a_value() > 1 {
+    if let Ending::Deliver(counters) = ending
+        && (counters.hits != HitsLayout::PerCpu || counters.hits_in_a_value() > 1)
+    {
         return too_much(format!("{} bindings are too many to count on each CPU apart", counters.bindings));
     }
     let mut b = Builder::new();
@@ -50,7 +51,7 @@ pub(crate) fn emit(policy: &Policy, domains: &[Domain], counters: &Counters) -> 
             return too_much(format!("the overlaps of {} make too many cases", domain.name()));
         };
         far.place(&mut b, start);
-        emit_domain(&mut b, policy, domain, &dag, counters);
+        emit_domain(&mut b, policy, domain, &dag, ending);
         if b.slot() > MAX_SLOTS {
             return too_much(format!("more than {MAX_SLOTS} instruction slots"));
         }
@@ -58,13 +59,13 @@ pub(crate) fn emit(policy: &Policy, domains: &[Domain], counters: &Counters) -> 
     Ok(b)
 }
 
-fn emit_domain(b: &mut Builder, policy: &Policy, domain: &Domain, dag: &Dag, counters: &Counters) {
+fn emit_domain(b: &mut Builder, policy: &Policy, domain: &Domain, dag: &Dag, ending: Ending<'_>) {
     let pass = b.label();
     packet::load_port(b, VALUE);
     let filtered = packet::filter_ports(b, domain, VALUE, |_| pass);
 
     let labels: Vec<Label> = dag.nodes().iter().map(|_| b.label()).collect();
-    let tail = Tail::new(b, label_map::slot(domain.family, domain.protocol, 0));
+    let tail = ending.tail(b, domain);
     // One block for each label that a winner steers to, and one for pass and refuse.
     let mut deliveries: Vec<(Option<u32>, Label)> = Vec::new();
     for (index, node) in dag.nodes().iter().enumerate() {
@@ -95,19 +96,19 @@ fn emit_domain(b: &mut Builder, policy: &Policy, domain: &Domain, dag: &Dag, cou
             Some(label) => {
                 b.note(format!("label {}, {}", policy.labels()[label as usize], domain.name()));
                 b.place(place);
-                deliver::count_hit(b, counters);
-                deliver::select(b, LabelMap::Named(FIRST_LABEL_MAP + label), &tail);
+                ending.found(b);
+                tail.select(b, LabelMap::Named(FIRST_LABEL_MAP + label));
             }
             None => {
                 b.note(format!("pass and refuse, {}", domain.name()));
                 b.place(place);
-                deliver::count_hit(b, counters);
-                deliver::return_verdict(b);
+                ending.found(b);
+                ending.verdict(b, domain);
             }
         }
     }
     if steers {
-        tail.emit(b, counters);
+        tail.emit(b);
     }
 }
 

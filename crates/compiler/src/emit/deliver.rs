@@ -7,9 +7,11 @@
 
 use sklookup_bpf::{AluOp, AtomicOp, Builder, Cond, Label, Reg, Size, abi, abi::errno, abi::helper};
 
+use super::ending::{LabelMap, inner_map, stack_address};
 use super::{BINDING, CTX, VERDICT, hide_constant};
 use crate::counters::{Counters, FAULTS, Fault, HitsLayout};
 use crate::label_map::MEMBERS;
+use crate::rules::Domain;
 
 /// The index of the map of hits in the program's list.
 pub(crate) const HITS_MAP: u32 = 0;
@@ -18,10 +20,8 @@ pub(crate) const FAULTS_MAP: u32 = 1;
 
 /// Offsets from the frame pointer.
 mod stack {
-    /// u32: slot of the label's map.
-    pub(super) const SLOT: i16 = -4;
-    /// u32: index of the label, where maps are found by it.
-    pub(super) const LABEL: i16 = -8;
+    pub(super) use super::super::ending::stack::{LABEL, SLOT};
+
     /// u32: number of the binding. Not at a multiple of 8, where the verifier would follow the constant and check
     /// everything after it once for each binding.
     pub(super) const BINDING: i16 = -12;
@@ -31,15 +31,6 @@ mod stack {
     pub(super) const VERDICT: i16 = -24;
     /// u64: the first error of `bpf_sk_assign`, or 0.
     pub(super) const ERROR: i16 = -32;
-}
-
-/// Where the map of a label comes from.
-#[derive(Clone, Copy)]
-pub(crate) enum LabelMap {
-    /// This map of the program's list.
-    Named(u32),
-    /// The ARRAY_OF_MAPS of this index, by the label's index in R8.
-    InArray(u32),
 }
 
 /// Code that all labels of a domain share.
@@ -155,7 +146,8 @@ pub(crate) fn select(b: &mut Builder, map: LabelMap, tail: &Tail) {
 
 impl Tail {
     /// Labels for the code that [`Tail::emit`] writes.
-    pub(crate) fn new(b: &mut Builder, first_slot: u32) -> Tail {
+    pub(crate) fn new(b: &mut Builder, domain: &Domain) -> Tail {
+        let first_slot = domain.first_slot();
         Tail { others: b.label(), none_left: b.label(), already: b.label(), first_slot }
     }
 
@@ -232,18 +224,4 @@ fn assign(b: &mut Builder) {
     b.mov(Reg::R2, Reg::R0);
     b.mov(Reg::R3, 0);
     b.call(helper::SK_ASSIGN);
-}
-
-/// `R0 =` the map in `outer` of the label in [`stack::LABEL`]; goes to `missing` if there is none.
-fn inner_map(b: &mut Builder, outer: u32, missing: Label) {
-    b.map(Reg::R1, outer);
-    stack_address(b, Reg::R2, stack::LABEL);
-    b.call(helper::MAP_LOOKUP_ELEM);
-    b.branch(Cond::Eq, Reg::R0, 0, missing);
-}
-
-/// `dst =` the address of a stack slot.
-fn stack_address(b: &mut Builder, dst: Reg, offset: i16) {
-    b.mov(dst, Reg::R10);
-    b.alu(AluOp::Add, dst, i32::from(offset));
 }

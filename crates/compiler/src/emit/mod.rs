@@ -1,10 +1,12 @@
 //! The parts of a program that do not depend on how bindings are found.
 //!
-//! [`packet`] reads the context and lets packets go that no binding can match; [`deliver`] counts and selects the
-//! socket. Between them a strategy finds the binding. All parts agree on the registers and stack slots below.
+//! [`packet`] reads the context and lets packets go that no binding can match; [`ending`] is what follows once a strategy has
+//! found the binding: [`deliver`] counts and selects the socket, [`observe`] tells what came of that. All parts agree on the registers and stack slots below.
 
 pub(crate) mod deliver;
+pub(crate) mod ending;
 pub(crate) mod far;
+pub(crate) mod observe;
 pub(crate) mod packet;
 
 use sklookup_bpf::{AluOp, Builder, Reg, Size, abi};

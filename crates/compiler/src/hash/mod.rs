@@ -21,8 +21,7 @@ mod table;
 use sklookup_bpf::{AluOp, Builder, Cond, MapFlags, MapSpec, Reg};
 use sklookup_policy::Policy;
 
-use crate::counters::Counters;
-use crate::emit::deliver::{self, LabelMap, Tail};
+use crate::emit::ending::{Ending, LabelMap};
 use crate::emit::far::{Far, FarLabels};
 use crate::emit::{BINDING, VERDICT, hide_constant, packet};
 use crate::error::CompileError;
@@ -59,7 +58,7 @@ pub(crate) struct MapIndices {
 }
 
 /// Builds the table and writes the program.
-pub(crate) fn emit(domains: &[Domain], counters: &Counters, maps: MapIndices) -> Result<Emitted, CompileError> {
+pub(crate) fn emit(domains: &[Domain], ending: Ending<'_>, maps: MapIndices) -> Result<Emitted, CompileError> {
     let mut table = Table::new(table::MAX_BYTES);
     let regions = domains.iter().map(|domain| table.add(domain)).collect::<Result<Vec<_>, _>>()?;
     let layout = table.layout();
@@ -70,7 +69,7 @@ pub(crate) fn emit(domains: &[Domain], counters: &Counters, maps: MapIndices) ->
     packet::dispatch(&mut b, &mut far, domains, &starts);
     for ((domain, start), regions) in domains.iter().zip(starts).zip(&regions) {
         far.place(&mut b, start);
-        let code = DomainCode { domain, regions, layout, counters, maps };
+        let code = DomainCode { domain, regions, layout, ending, maps };
         code.emit(&mut b, &mut far);
     }
     let value = table.into_value();
@@ -85,7 +84,7 @@ struct DomainCode<'a> {
     domain: &'a Domain,
     regions: &'a [Region],
     layout: Layout,
-    counters: &'a Counters,
+    ending: Ending<'a>,
     maps: MapIndices,
 }
 
@@ -164,22 +163,22 @@ impl DomainCode<'_> {
         b.mov(VERDICT, reg::FOUND);
         b.alu32(AluOp::Rsh, VERDICT, refs::VERDICT_BIT - 32);
         b.alu32(AluOp::And, VERDICT, 1);
-        deliver::count_hit(b, self.counters);
+        self.ending.found(b);
         if !steers {
-            deliver::return_verdict(b);
+            self.ending.verdict(b, self.domain);
             return;
         }
-        let tail = Tail::new(b, label_map::slot(self.domain.family, self.domain.protocol, 0));
+        let tail = self.ending.tail(b, self.domain);
         if returns {
             b.branch32(Cond::Set, Reg::R8, 1 << (refs::RETURN_BIT - 32), only_verdict);
         }
         b.alu32(AluOp::And, Reg::R8, refs::LABEL_MASK as i32);
-        deliver::select(b, LabelMap::InArray(self.maps.labels), &tail);
-        tail.emit(b, self.counters);
+        tail.select(b, LabelMap::InArray(self.maps.labels));
+        tail.emit(b);
         if returns {
             b.note("pass and refuse");
             b.place(only_verdict);
-            deliver::return_verdict(b);
+            self.ending.verdict(b, self.domain);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Every program that the compiler emits gives a packet what `decide()` says, in every strategy, interfaces included.
+//! Every program that the compiler emits gives a packet what `decide()` says, in every strategy, interfaces included; and the one
+//! that watches it tells what was steered nowhere, and nothing else.
 
 #[path = "../../../compiler/tests/kernel_agrees/random.rs"]
 mod random;
@@ -6,7 +7,7 @@ mod steered;
 
 use std::collections::BTreeMap;
 
-use sklookup_compiler::{Counts, HitsLayout, Options, Strategy};
+use sklookup_compiler::{Counts, EventKind, HitsLayout, Options, Strategy};
 use sklookup_policy::{Outcome, Packet, Policy, WhenEmpty, decide};
 
 use random::{Pool, Random};
@@ -96,6 +97,8 @@ fn compare(random: &mut Random, pool: &Pool, policy: &Policy, steered: &Steered,
         let expected = expected(policy, steered, &packet);
         let found = steered.receive(&packet, random.below(4) as u32);
         assert_eq!(found, expected.receives, "`{packet}`; seed {seed:#x}\n{}", policy.canonical());
+        let told = told(steered, &packet);
+        assert_eq!(told, expected.event(policy), "`{packet}`; seed {seed:#x}\n{}", policy.canonical());
         if let Some(winner) = expected.winner {
             counts[winner].hits += 1;
             counts[winner].no_socket += u64::from(expected.empty);
@@ -103,6 +106,30 @@ fn compare(random: &mut Random, pool: &Pool, policy: &Policy, steered: &Steered,
     }
     assert_eq!(steered.counts(), counts, "seed {seed:#x}\n{}", policy.canonical());
     PACKETS
+}
+
+/// What the watching program says of a packet. A lookup that is asked for besides may make it say so twice.
+fn told(steered: &Steered, packet: &Packet) -> Option<(EventKind, usize)> {
+    let mut events = steered.events();
+    for event in &events {
+        assert_eq!((event.source, event.destination), (packet.source, packet.destination));
+        assert_eq!((event.protocol, event.interface), (packet.protocol, steered.interface(packet)));
+        assert!(event.token == 7 && !event.selected_by_others);
+    }
+    events.dedup();
+    assert!(events.len() <= 1, "{events:?}");
+    events.first().map(|event| (event.kind, event.binding as usize))
+}
+
+impl Expected {
+    /// What is to be told of it.
+    fn event(&self, policy: &Policy) -> Option<(EventKind, usize)> {
+        let winner = self.winner?;
+        match policy.entries()[winner].binding.outcome {
+            Outcome::Refuse => Some((EventKind::Refused, winner)),
+            _ => self.empty.then_some((EventKind::NoSocket, winner)),
+        }
+    }
 }
 
 fn expected(policy: &Policy, steered: &Steered, packet: &Packet) -> Expected {

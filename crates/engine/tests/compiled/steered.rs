@@ -1,9 +1,13 @@
-//! A compiled policy in the engine, with sockets under its labels.
+//! A compiled policy in the engine, with sockets under its labels, and a program that watches it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use sklookup_compiler::{CompileError, Compiled, Counts, Family, HitsLayout, MapRole, Options, compile, label_map};
+use sklookup_bpf::{MapSpec, ProgramSpec};
+use sklookup_compiler::{
+    CompileError, Compiled, Counts, Event, Family, HitsLayout, MapRole, Options, Watching, compile, compile_observer,
+    label_map,
+};
 use sklookup_engine::trace::{HookResult, Step};
 use sklookup_engine::{
     Config, Delivery, Link, Lookup, Machine, Map, Netns, Packet, Program, Protocol, Socket, Sockmap,
@@ -18,6 +22,9 @@ const ELSEWHERE: u32 = 99;
 /// Packets of random policies don't go to these, or hardly ever.
 const FIRST_PORT: u16 = 20_000;
 
+/// Each event is told.
+const EVERYTHING: Watching = Watching { token: 7, every: 1, rate: 1_000_000, compares: true };
+
 pub struct Steered {
     pub compiled: Compiled,
     netns: Netns,
@@ -26,7 +33,8 @@ pub struct Steered {
     faults: Map,
     /// A TCP and a UDP socket of each label that has any.
     services: Vec<Option<[Socket; 2]>>,
-    _link: Link,
+    events: Map,
+    _links: [Link; 2],
 }
 
 impl Steered {
@@ -41,32 +49,21 @@ impl Steered {
         let labels: Vec<Sockmap> = (0..compiled.labels.len())
             .map(|_| Map::create(&machine, &label_map::spec("label")).unwrap().try_into().unwrap())
             .collect();
-        let maps: Vec<(MapRole, Map)> = compiled
-            .maps
-            .iter()
-            .map(|(role, spec)| match role {
-                MapRole::Label(index) => (*role, labels[*index].map().clone()),
-                role => (*role, Map::create(&machine, spec).unwrap()),
-            })
-            .collect();
-        let of = |wanted: MapRole| maps.iter().find(|(role, _)| *role == wanted).map(|(_, map)| map.clone());
-        if let Some(outer) = of(MapRole::Labels) {
-            outer.fill_maps(&labels.iter().map(Sockmap::map).collect::<Vec<_>>()).unwrap();
-            outer.freeze().unwrap();
-        }
-        let program =
-            Program::load(&machine, &compiled.program, &maps.iter().map(|(_, map)| map).collect::<Vec<_>>()).unwrap();
-        let link = Link::attach(&program, &netns).unwrap();
+        let (program, maps) = load(&machine, &compiled.program, &compiled.maps, &labels);
+        let observer = compile_observer(policy, options, &EVERYTHING)?;
+        let (watching, its_maps) = load(&machine, &observer.program, &observer.maps, &labels);
+        let links = [program, watching].map(|program| Link::attach(&program, &netns).unwrap());
         let services = labels.iter().zip(FIRST_PORT..).enumerate();
         let services = services.map(|(label, (map, port))| (label % 4 != 3).then(|| register(&netns, map, port)));
         Ok(Steered {
             services: services.collect(),
             netns,
             interfaces: options.interfaces.clone(),
-            hits: of(MapRole::Hits).unwrap(),
-            faults: of(MapRole::Faults).unwrap(),
+            hits: of(&maps, MapRole::Hits),
+            faults: of(&maps, MapRole::Faults),
+            events: of(&its_maps, MapRole::Events),
             compiled,
-            _link: link,
+            _links: links,
         })
     }
 
@@ -81,8 +78,7 @@ impl Steered {
             sklookup_policy::Protocol::Tcp => (Protocol::Tcp, Packet::tcp(source, destination)),
             sklookup_policy::Protocol::Udp => (Protocol::Udp, Packet::udp(source, destination)),
         };
-        let interface = packet.interface.as_ref().and_then(|name| self.interfaces.get(name));
-        let interface = interface.copied().unwrap_or(ELSEWHERE);
+        let interface = self.interface(packet);
         let (delivery, mut trace) = self.netns.receive_traced(&sent.on_interface(interface).on_cpu(cpu));
         let (found, delivery) = match delivery.unwrap() {
             // No program sees what goes to many, but the lookup can be asked all the same.
@@ -112,6 +108,17 @@ impl Steered {
         }
     }
 
+    /// What the watching program has told since it was asked last.
+    pub fn events(&self) -> Vec<Event> {
+        let records = std::iter::from_fn(|| self.events.next_record().unwrap());
+        records.map(|record| Event::parse(&record).expect("it writes events")).collect()
+    }
+
+    /// The interface that a packet comes in on.
+    pub fn interface(&self, packet: &sklookup_policy::Packet) -> u32 {
+        packet.interface.as_ref().and_then(|name| self.interfaces.get(name)).copied().unwrap_or(ELSEWHERE)
+    }
+
     /// All counts so far.
     pub fn counts(&self) -> Vec<Counts> {
         let words = |map: &Map| -> Vec<u64> {
@@ -124,6 +131,30 @@ impl Steered {
         };
         counters.decode(&hits, &words(&self.faults)).unwrap()
     }
+}
+
+/// Loads a program with its maps, of which those of labels are there already.
+fn load(
+    machine: &Machine,
+    program: &ProgramSpec,
+    specs: &[(MapRole, MapSpec)],
+    labels: &[Sockmap],
+) -> (Program, Vec<(MapRole, Map)>) {
+    let create = |(role, spec): &(MapRole, MapSpec)| match role {
+        MapRole::Label(index) => (*role, labels[*index].map().clone()),
+        role => (*role, Map::create(machine, spec).unwrap()),
+    };
+    let maps: Vec<(MapRole, Map)> = specs.iter().map(create).collect();
+    if let Some((_, outer)) = maps.iter().find(|(role, _)| *role == MapRole::Labels) {
+        outer.fill_maps(&labels.iter().map(Sockmap::map).collect::<Vec<_>>()).unwrap();
+        outer.freeze().unwrap();
+    }
+    let program = Program::load(machine, program, &maps.iter().map(|(_, map)| map).collect::<Vec<_>>()).unwrap();
+    (program, maps)
+}
+
+fn of(maps: &[(MapRole, Map)], wanted: MapRole) -> Map {
+    maps.iter().find(|(role, _)| *role == wanted).map(|(_, map)| map.clone()).expect("every program has one")
 }
 
 /// Dual-stack sockets in the label's first slots.
