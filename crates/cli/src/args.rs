@@ -3,6 +3,7 @@
 mod complete_names;
 mod explain;
 mod list;
+mod programs;
 mod replay;
 mod rollback;
 mod watch;
@@ -100,6 +101,12 @@ pub enum Command {
     Unload(Unload),
     /// Compile the applied policy anew, by this version of sklookup
     Upgrade(Upgrade),
+    /// Attach an sk_lookup program of an object file, beside the policy
+    Attach(Attach),
+    /// Detach a program
+    Detach(Detach),
+    /// List the programs on the hook, by anyone, in the order in which they run
+    Programs(Programs),
     /// Say whether steering can work here, and what to mend
     Doctor(Doctor),
     /// Run cases that state who gets which packet
@@ -476,6 +483,7 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
+pub use self::programs::{Attach, Detach, Programs};
 pub use self::replay::Replay;
 pub use self::rollback::Rollback;
 pub use crate::socket_match::SocketMatch;

@@ -16,6 +16,14 @@ pub fn is_refusal(error: &LoadError) -> bool {
 
 /// The refusal with the end of its log, and where the whole log is kept.
 pub fn refusal(error: &LoadError) -> Said {
+    let mut said = refusal_of_others(error);
+    let help = said.help.get_or_insert_default();
+    help.push_str("\nsklookup should load no such program: please report it with that log");
+    said
+}
+
+/// The same of a program that is not ours.
+pub fn refusal_of_others(error: &LoadError) -> Said {
     refusal_kept_in(error, &std::env::temp_dir())
 }
 
@@ -24,9 +32,7 @@ fn refusal_kept_in(error: &LoadError, directory: &Path) -> Said {
         Ok(path) => format!("the whole log of the verifier: {}", path.display()),
         Err(error) => format!("the whole log of the verifier could not be kept in {}: {error}", directory.display()),
     };
-    let help =
-        format!("{}\n{kept}\nsklookup should load no such program: please report it with that log", error.tail());
-    Said::with_help(error.to_string(), help)
+    Said::with_help(error.to_string(), format!("{}\n{kept}", error.tail()))
 }
 
 /// Writes a log into a file that is new, so that nothing is overwritten and no link followed, and that only we can read: it

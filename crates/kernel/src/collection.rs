@@ -33,18 +33,31 @@ impl Collection {
     /// # Errors
     /// As [`Map::create`], [`Map::update_map`], [`Map::update_program`] and [`Program::load`].
     pub fn load(object: &Object) -> std::result::Result<Collection, CollectionError> {
-        let mut collection = Collection { maps: BTreeMap::new(), programs: BTreeMap::new() };
-        for map in &object.maps {
+        Collection::load_with(object, BTreeMap::new())
+    }
+
+    /// The same with maps that are there already in the place of those of their names: they are not filled. Whether they
+    /// are of the same shape is for the caller to know, and for the kernel to refuse.
+    ///
+    /// # Errors
+    /// As [`Collection::load`].
+    pub fn load_with(
+        object: &Object,
+        given: BTreeMap<String, Map>,
+    ) -> std::result::Result<Collection, CollectionError> {
+        let ours: Vec<_> = object.maps.iter().filter(|map| !given.contains_key(&map.name)).collect();
+        let mut collection = Collection { maps: given, programs: BTreeMap::new() };
+        for map in &ours {
             collection.maps.insert(map.name.clone(), Map::create(map)?);
         }
-        for map in object.maps.iter().filter(|map| map.kind.holds_maps()) {
+        for map in ours.iter().filter(|map| map.kind.holds_maps()) {
             collection.fill(&map.name, &map.contents)?;
         }
         for program in &object.programs {
             let loaded = Program::load(program, &collection.maps_of(program))?;
             collection.programs.insert(program.name.clone(), loaded);
         }
-        for map in object.maps.iter().filter(|map| !map.kind.holds_maps()) {
+        for map in ours.iter().filter(|map| !map.kind.holds_maps()) {
             collection.fill(&map.name, &map.contents)?;
         }
         Ok(collection)
@@ -53,6 +66,11 @@ impl Collection {
     /// The map of this name.
     pub fn map(&self, name: &str) -> Option<&Map> {
         self.maps.get(name)
+    }
+
+    /// All its maps, by name.
+    pub fn maps(&self) -> &BTreeMap<String, Map> {
+        &self.maps
     }
 
     /// The program of this name.

@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::sys::{self, Access};
 
+/// The attach type of the hook (`BPF_SK_LOOKUP`).
+const SK_LOOKUP: u32 = 36;
+
 /// A link on the sk_lookup hook of a network namespace.
 ///
 /// The program runs until the last reference to the link (this fd, its duplicates, a pin) or the namespace is gone, or
@@ -63,6 +66,39 @@ impl Link {
     pub fn open(path: &Path) -> Result<Link> {
         let fd = bpffs::open(path, ObjectKind::Link, Access::ReadWrite)?;
         Ok(Link { fd, known_as: path.display().to_string() })
+    }
+
+    /// Opens the link of this id, whoever made it.
+    ///
+    /// # Errors
+    /// EPERM without CAP_SYS_ADMIN; ENOENT if there is none (any more).
+    #[doc(alias = "BPF_LINK_GET_FD_BY_ID")]
+    pub fn by_id(id: u32) -> Result<Link> {
+        let known_as = format!("link {id}");
+        let fd = sys::link_by_id(id).map_err(|f| f.on(&known_as))?;
+        Ok(Link { fd, known_as })
+    }
+
+    /// All links on the sk_lookup hook of the network namespace of this inode, whoever made them, by their ids.
+    ///
+    /// # Errors
+    /// EPERM without CAP_SYS_ADMIN.
+    #[doc(alias = "BPF_LINK_GET_NEXT_ID")]
+    pub fn all_on(netns_inode: u64) -> Result<Vec<LinkInfo>> {
+        let mut found = Vec::new();
+        let mut after = 0;
+        while let Some(id) = sys::next_link(after).map_err(|f| f.on("the links"))? {
+            after = id;
+            let info = match Link::by_id(id) {
+                Ok(link) => link.info(),
+                Err(error) if error.errno() == Errno::NOENT => continue, // gone meanwhile
+                Err(error) => return Err(error),
+            };
+            // One on something else than a network namespace is none of ours to ask.
+            let ours = |info: &LinkInfo| info.is_alive_on(netns_inode) && info.attach_type == SK_LOOKUP;
+            found.extend(info.ok().filter(ours));
+        }
+        Ok(found)
     }
 
     /// What the kernel knows about it now.

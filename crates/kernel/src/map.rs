@@ -103,6 +103,16 @@ impl Map {
         Map::open_as(path, Access::ReadOnly)
     }
 
+    /// Opens the map of this id, whoever made it, for reading and writing.
+    ///
+    /// # Errors
+    /// EPERM without CAP_SYS_ADMIN; ENOENT if there is none (any more).
+    #[doc(alias = "BPF_MAP_GET_FD_BY_ID")]
+    pub fn by_id(id: u32) -> Result<Map> {
+        let known_as = format!("map {id}");
+        Map::new(sys::map_by_id(id).map_err(|f| f.on(&known_as))?, known_as)
+    }
+
     /// The id: unique until the map is gone.
     pub fn id(&self) -> u32 {
         self.info.id

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use sklookup_bpf::{Builder, MapSpec, MapType, ProgramSpec, Reg, Size, abi};
@@ -133,6 +134,27 @@ pub fn jit_harden() -> Result<u32> {
 /// ENOENT on a kernel without it.
 pub fn unprivileged_bpf_disabled() -> Result<u32> {
     sysctl("/proc/sys/kernel/unprivileged_bpf_disabled")
+}
+
+/// `kernel.bpf_stats_enabled`: 1 while the kernel counts how often programs run and how long that takes. Somebody who holds
+/// an fd of BPF_ENABLE_STATS has it count as well, and this says 0.
+///
+/// # Errors
+/// EACCES for all but root; ENOENT on a kernel without it.
+pub fn bpf_stats_enabled() -> Result<bool> {
+    Ok(sysctl("/proc/sys/kernel/bpf_stats_enabled")? != 0)
+}
+
+/// How long ago the machine booted, the time in suspension too: what times of loading count from.
+///
+/// # Errors
+/// ENOENT without /proc.
+pub fn since_boot() -> Result<Duration> {
+    let path = "/proc/uptime";
+    let text = std::fs::read_to_string(path).map_err(|e| Error::new("read", path, errno_of(&e)))?;
+    let seconds = text.split(' ').next().and_then(|seconds| seconds.parse().ok());
+    let time = seconds.and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| Error::new("read", format!("{path}: {text:?}"), Errno::INVAL))
 }
 
 fn sysctl(path: &str) -> Result<u32> {

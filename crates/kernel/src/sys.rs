@@ -66,6 +66,7 @@ commands! {
     ProgGetNextId = 11 "BPF_PROG_GET_NEXT_ID",
     MapGetNextId = 12 "BPF_MAP_GET_NEXT_ID",
     ProgGetFdById = 13 "BPF_PROG_GET_FD_BY_ID",
+    MapGetFdById = 14 "BPF_MAP_GET_FD_BY_ID",
     ObjInfo = 15 "BPF_OBJ_GET_INFO_BY_FD",
     ProgQuery = 16 "BPF_PROG_QUERY",
     BtfLoad = 18 "BPF_BTF_LOAD",
@@ -75,6 +76,7 @@ commands! {
     MapUpdateBatch = 26 "BPF_MAP_UPDATE_BATCH",
     LinkCreate = 28 "BPF_LINK_CREATE",
     LinkUpdate = 29 "BPF_LINK_UPDATE",
+    LinkGetFdById = 30 "BPF_LINK_GET_FD_BY_ID",
     LinkGetNextId = 31 "BPF_LINK_GET_NEXT_ID",
     LinkDetach = 34 "BPF_LINK_DETACH",
     ProgBindMap = 35 "BPF_PROG_BIND_MAP",
@@ -355,6 +357,22 @@ pub(crate) fn prog_by_id(id: u32) -> Result<OwnedFd> {
     let mut attr = attr::ById { id, ..Default::default() };
     // SAFETY: the block holds no address, and the command returns a new fd.
     unsafe { bpf_fd(Command::ProgGetFdById, On::Number("program", id), &mut attr) }
+}
+
+/// Opens a map by its id.
+#[doc(alias = "BPF_MAP_GET_FD_BY_ID")]
+pub(crate) fn map_by_id(id: u32) -> Result<OwnedFd> {
+    let mut attr = attr::ById { id, ..Default::default() };
+    // SAFETY: the block holds no address, and the command returns a new fd.
+    unsafe { bpf_fd(Command::MapGetFdById, On::Number("map", id), &mut attr) }
+}
+
+/// Opens a link by its id.
+#[doc(alias = "BPF_LINK_GET_FD_BY_ID")]
+pub(crate) fn link_by_id(id: u32) -> Result<OwnedFd> {
+    let mut attr = attr::ById { id, ..Default::default() };
+    // SAFETY: the block holds no address, and the command returns a new fd.
+    unsafe { bpf_fd(Command::LinkGetFdById, On::Number("link", id), &mut attr) }
 }
 
 /// The first id after this one that a map has; `None`: there is none.

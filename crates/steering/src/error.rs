@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sklookup_compiler::CompileError;
 use sklookup_kernel::caps::{self, Cap};
 use sklookup_kernel::process::ProcessError;
-use sklookup_kernel::{Errno, LoadError, Netns, NetnsError};
+use sklookup_kernel::{CollectionError, Errno, LoadError, Netns, NetnsError};
 use sklookup_policy::{Interface, Label, Problem};
 use thiserror::Error;
 
@@ -103,6 +103,30 @@ pub enum Error {
         /// The program it runs.
         program: u32,
     },
+    /// Another program is attached under the name.
+    #[error("{name}: program {program} is attached under this name already")]
+    Occupied {
+        /// The name.
+        name: String,
+        /// The program.
+        program: u32,
+    },
+    /// Nothing is attached under the name.
+    #[error("{}: no program is attached under the name {name}", in_words(netns))]
+    NotAttached {
+        /// The namespace.
+        netns: String,
+        /// The name.
+        name: String,
+    },
+    /// A map that is there can't take the place of one of an object.
+    #[error("map {map}: {found}")]
+    Map {
+        /// The map of the object.
+        map: String,
+        /// What was found instead.
+        found: String,
+    },
     /// The network namespace is being destroyed.
     #[error("{}: it is gone", in_words(netns))]
     NetnsGone {
@@ -138,6 +162,15 @@ pub enum Error {
     Refused(String),
 }
 
+impl From<CollectionError> for Error {
+    fn from(error: CollectionError) -> Error {
+        match error {
+            CollectionError::Map(error) => error.into(),
+            CollectionError::Program(error) => error.into(),
+        }
+    }
+}
+
 impl Error {
     /// What to do about it, where there is something that can be done.
     pub fn help(&self) -> Option<String> {
@@ -167,6 +200,10 @@ impl Error {
                 "`sklookup status` names what is attached; `sklookup unload`, then apply again, takes the link back"
                     .to_owned()
             }
+            Error::Occupied { .. } => {
+                "--replace puts this one in its place; --name NAME attaches it beside, under another name".to_owned()
+            }
+            Error::NotAttached { .. } => "`sklookup programs` lists what is attached, by whom".to_owned(),
             Error::NotLoaded { .. } => "`sklookup apply FILE` or `sklookup bind` starts steering".to_owned(),
             Error::NoLabel { .. } => "`sklookup status` lists the labels".to_owned(),
             Error::Kernel(error) if error.errno() == Errno::MFILE => {

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attachments;
 mod build;
 mod commit;
 mod counters;

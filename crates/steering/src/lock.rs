@@ -102,24 +102,29 @@ pub(crate) fn is_held(path: &Path) -> bool {
     }
 }
 
-impl State {
-    /// Locks the state directory, waiting for whoever has it; `None` if it is gone.
-    pub(crate) fn lock(&self) -> Result<Option<Locked>, Error> {
-        let mut deadline = Deadline::after(PATIENCE);
-        loop {
-            match attempt(&self.dir)? {
-                Attempt::Got(locked) => return Ok(Some(locked)),
-                Attempt::Gone => return Ok(None),
-                Attempt::Busy(fd) => {
-                    if deadline.passed() {
-                        return Err(Error::Locked {
-                            path: self.dir.clone(),
-                            seconds: deadline.seconds(),
-                            holder: bpffs::lock_holder(fd.as_fd()).unwrap_or_default(),
-                        });
-                    }
+/// Locks a directory, waiting for whoever has it; `None` if it is gone.
+pub(crate) fn wait_for(path: &Path) -> Result<Option<Locked>, Error> {
+    let mut deadline = Deadline::after(PATIENCE);
+    loop {
+        match attempt(path)? {
+            Attempt::Got(locked) => return Ok(Some(locked)),
+            Attempt::Gone => return Ok(None),
+            Attempt::Busy(fd) => {
+                if deadline.passed() {
+                    return Err(Error::Locked {
+                        path: path.to_owned(),
+                        seconds: deadline.seconds(),
+                        holder: bpffs::lock_holder(fd.as_fd()).unwrap_or_default(),
+                    });
                 }
             }
         }
+    }
+}
+
+impl State {
+    /// Locks the state directory, waiting for whoever has it; `None` if it is gone.
+    pub(crate) fn lock(&self) -> Result<Option<Locked>, Error> {
+        wait_for(&self.dir)
     }
 }

@@ -297,7 +297,7 @@ fn origin_key(origin: &Origin) -> OriginKey<'_> {
 }
 
 /// Undoes `str::escape_default`; what is no escape stays as it is.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {

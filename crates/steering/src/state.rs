@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sklookup_kernel::bpffs;
-use sklookup_kernel::{Errno, Link, Map, Netns, Program, Sockmap, effective_uid};
+use sklookup_kernel::{Errno, Link, Map, Netns, Program, Sockmap};
 use sklookup_policy::Label;
 
 use crate::error::Error;
@@ -36,6 +36,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Names inside a state directory and a generation.
 pub(crate) mod names {
+    pub(crate) const ROOT: &str = "sklookup";
     pub(crate) const LINK: &str = "link";
     pub(crate) const CURRENT: &str = "current";
     pub(crate) const NEXT: &str = "next";
@@ -93,13 +94,7 @@ impl State {
     /// # Errors
     /// [`Error::NoBpffs`], or [`Error::Untrusted`] for a mount whose names another user could exchange.
     pub fn new(bpffs: &Path, netns: Netns) -> Result<State, Error> {
-        match bpffs::is_bpffs(bpffs) {
-            Ok(true) => {}
-            Ok(false) => return Err(Error::NoBpffs { path: bpffs.to_owned() }),
-            Err(error) if error.errno() == Errno::NOENT => return Err(Error::NoBpffs { path: bpffs.to_owned() }),
-            Err(error) => return Err(error.into()),
-        }
-        let root = trust::mount(bpffs)?.join("sklookup");
+        let root = trust::bpffs(bpffs)?.join(names::ROOT);
         let dir = root.join(netns.inode().to_string());
         Ok(State { netns, root, dir, parents: Mutex::default(), watch: None })
     }
@@ -107,6 +102,11 @@ impl State {
     /// The namespace.
     pub fn netns(&self) -> &Netns {
         &self.netns
+    }
+
+    /// The namespace, for who has no more use for the state.
+    pub fn into_netns(self) -> Netns {
+        self.netns
     }
 
     /// The directory of the state.
@@ -221,24 +221,7 @@ impl State {
 
     /// Makes the directories of the state, or makes sure that those there are ours to write.
     pub(crate) fn make(&self) -> Result<(), Error> {
-        for dir in [&self.root, &self.dir] {
-            match bpffs::create_dir(dir, DIRECTORY_MODE) {
-                Ok(()) => {}
-                // Not there any more, or its parent isn't: an unload was faster. Whoever needs it comes back here.
-                Err(error) if matches!(error.errno(), Errno::EXIST | Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
-            trust::directory(dir)?;
-            let stat = match bpffs::status(dir) {
-                Ok(stat) => stat,
-                Err(error) if error.errno() == Errno::NOENT => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if stat.uid != effective_uid() {
-                return Err(Error::NotOwner { path: dir.clone(), owner: stat.uid });
-            }
-        }
-        Ok(())
+        [&self.root, &self.dir].into_iter().try_for_each(|dir| trust::make(dir))
     }
 }
 

@@ -224,7 +224,7 @@ pub(crate) fn remove_generation(dir: &Path) {
     let _ = bpffs::rmdir(dir);
 }
 
-fn gone(result: Result<(), sklookup_kernel::Error>) -> Result<(), Error> {
+pub(crate) fn gone(result: Result<(), sklookup_kernel::Error>) -> Result<(), Error> {
     match result {
         Err(error) if error.errno() == Errno::NOENT => Ok(()),
         result => Ok(result?),
@@ -232,7 +232,7 @@ fn gone(result: Result<(), sklookup_kernel::Error>) -> Result<(), Error> {
 }
 
 /// The names in a directory; none where there is no such directory.
-fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
+pub(crate) fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
     match bpffs::open_dir(dir).and_then(|fd| bpffs::list(fd.as_fd())) {
         Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR) => Ok(Vec::new()),
         names => Ok(names?),

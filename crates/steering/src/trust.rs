@@ -11,7 +11,7 @@ use sklookup_kernel::bpffs::{self, Kind, Status};
 use sklookup_kernel::{Errno, effective_uid};
 
 use crate::error::Error;
-use crate::state::{State, generation_id, names};
+use crate::state::{DIRECTORY_MODE, State, generation_id, names};
 
 /// Permission of others than the owner to write.
 const OTHERS_WRITE: u32 = 0o022;
@@ -20,7 +20,7 @@ const STICKY: u32 = 0o1000;
 
 /// The real path of a bpffs, once it is sure that nobody but root and us can exchange what lies directly in it, or what
 /// the path leads to.
-pub(crate) fn mount(path: &Path) -> Result<PathBuf, Error> {
+fn mount(path: &Path) -> Result<PathBuf, Error> {
     let real = bpffs::resolve(path)?;
     for dir in real.ancestors() {
         let status = bpffs::status(dir)?;
@@ -35,6 +35,36 @@ pub(crate) fn mount(path: &Path) -> Result<PathBuf, Error> {
         }
     }
     Ok(real)
+}
+
+/// The real path of what has to be a bpffs, as [`mount`] believes it.
+pub(crate) fn bpffs(path: &Path) -> Result<PathBuf, Error> {
+    match bpffs::is_bpffs(path) {
+        Ok(true) => mount(path),
+        Ok(false) => Err(Error::NoBpffs { path: path.to_owned() }),
+        Err(error) if error.errno() == Errno::NOENT => Err(Error::NoBpffs { path: path.to_owned() }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a directory, or makes sure that the one that is there is ours to write.
+pub(crate) fn make(dir: &Path) -> Result<(), Error> {
+    match bpffs::create_dir(dir, DIRECTORY_MODE) {
+        Ok(()) => {}
+        // Not there any more, or its parent isn't: who took it away was faster. Whoever needs it comes back here.
+        Err(error) if matches!(error.errno(), Errno::EXIST | Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    directory(dir)?;
+    let stat = match bpffs::status(dir) {
+        Ok(stat) => stat,
+        Err(error) if error.errno() == Errno::NOENT => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if stat.uid != effective_uid() {
+        return Err(Error::NotOwner { path: dir.to_owned(), owner: stat.uid });
+    }
+    Ok(())
 }
 
 /// Whether a directory is there and nobody but its owner, root or us, can put anything into it.
@@ -54,6 +84,22 @@ pub(crate) fn directory(path: &Path) -> Result<bool, Error> {
         return untrusted(path, format!("mode {:04o}: others may write to it", status.mode & 0o7777));
     }
     Ok(true)
+}
+
+/// Refuses a pin that somebody else than root or us could have put there, or could write to.
+pub(crate) fn pin(path: &Path) -> Result<(), Error> {
+    let status = bpffs::status(path)?;
+    if status.kind != Kind::File {
+        return untrusted(path, "not a pin".to_owned());
+    }
+    if status.uid != 0 && status.uid != effective_uid() {
+        return untrusted(path, format!("owned by user {}, who could change what it holds", status.uid));
+    }
+    if status.mode & OTHERS_WRITE != 0 {
+        return untrusted(path, format!("mode {:04o}: others may write to it", status.mode & 0o7777));
+    }
+    let real = bpffs::resolve(path)?;
+    real.parent().map_or(Ok(()), |dir| mount(dir).map(drop))
 }
 
 /// Whether something in a state directory is what we make under its name, and we made it.

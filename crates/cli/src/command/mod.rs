@@ -1,6 +1,7 @@
 //! One file a command: it takes what was parsed, and gives an answer or says why not.
 
 pub mod apply;
+pub mod attach;
 pub mod bind;
 pub mod check;
 pub mod completions;
@@ -10,6 +11,7 @@ pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod list;
+pub mod programs;
 pub mod register;
 pub mod replay;
 pub mod rollback;

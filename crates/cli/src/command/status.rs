@@ -382,12 +382,13 @@ pub fn family(family: Family) -> &'static str {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How long ago a time was, in the largest unit that fits: nobody has to know the time zone.
-fn ago(time: u64) -> String {
+pub fn ago(time: u64) -> String {
     let then = UNIX_EPOCH + Duration::from_secs(time);
     // A clock that was set back makes the past look like the future.
     let seconds = SystemTime::now().duration_since(then).unwrap_or_default().as_secs();

@@ -181,6 +181,7 @@ fn every_shape(sandbox: &Sandbox) {
     documented.compare(&document(&["upgrade"]).1);
     documented.compare(&document(&["demo"]).1);
     rollbacks(sandbox, &mut documented);
+    programs(sandbox, &mut documented);
     documented.is_complete();
 }
 
@@ -217,6 +218,38 @@ fn a_group() -> [UdpSocket; 2] {
     let first = open(0);
     let second = open(first.local_addr().unwrap().port());
     [first, second]
+}
+
+/// Programs of object files: attached, listed, replaced by somebody else, and detached.
+fn programs(sandbox: &Sandbox, documented: &mut Documented) {
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/objects/clang-19-v3/assign.o");
+    let mut see = |arguments: &[&str]| documented.compare(&document(arguments).1);
+    see(&["programs"]);
+    see(&["attach", object, "--dry-run"]);
+    see(&["bind", "web", "tcp", "127.7.0.0/16", "80"]);
+    see(&["attach", object]);
+    see(&["attach", object, "--replace", "--map", "sockets=kept"]);
+    see(&["programs"]);
+    documented.compare(&as_nobody(sandbox, &["--json", "programs"]));
+    let limited = std::thread::scope(|scope| {
+        let limited = scope.spawn(|| {
+            remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN).unwrap();
+            document(&["programs"]).1
+        });
+        limited.join().unwrap()
+    });
+    documented.compare(&limited);
+    let mut b = Builder::new();
+    b.mov(Reg::R0, abi::SK_PASS);
+    b.exit();
+    let other = Program::load(&ProgramSpec::sk_lookup("other", b.finish().unwrap(), Vec::new()), &[]).unwrap();
+    let place = sandbox.bpffs.join(format!("sklookup-programs/{}/assign/link", sandbox.netns.inode()));
+    Link::open(&place).unwrap().update_any(&other).unwrap();
+    let mut see = |arguments: &[&str]| documented.compare(&document(arguments).1);
+    see(&["programs"]);
+    let link = Link::attach(&other, Netns::current().unwrap().as_fd()).unwrap();
+    see(&["detach", "--link", &link.info().unwrap().id.to_string()]);
+    see(&["detach", "assign"]);
 }
 
 /// What an ordinary user is answered.
