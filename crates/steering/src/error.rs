@@ -209,6 +209,9 @@ impl Error {
             Error::Kernel(error) if error.errno() == Errno::MFILE => {
                 "this process may not open more files; raise the limit: ulimit -n 1024".to_owned()
             }
+            Error::Kernel(error) if error.errno() == Errno::TOOBIG && error.call() == "BPF_LINK_CREATE" => {
+                "64 programs are attached there, the most that Linux takes; `sklookup status` lists them".to_owned()
+            }
             Error::Kernel(error) if error.errno() == Errno::ROFS => {
                 "the bpffs is mounted read-only; `findmnt -t bpf` shows where: mount -o remount,rw DIR".to_owned()
             }

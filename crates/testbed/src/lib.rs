@@ -27,7 +27,7 @@ mod terminal;
 pub mod trace;
 
 pub use fault::Fault;
-pub use leftovers::{Leftovers, names};
+pub use leftovers::Leftovers;
 pub use rights::{CapabilitySet, Rights};
 pub use terminal::Terminal;
 pub use trace::Trace;

@@ -8,7 +8,7 @@ use sklookup_kernel::Netns;
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
 use crate::under_test::{Run, tcp};
-use crate::world::{ANOTHER, ENOUGH, SOMEONE, User};
+use crate::world::{ANOTHER, ENOUGH, Ran, SOMEONE, User};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -57,6 +57,14 @@ fn everything(sandbox: &Sandbox, uid: u32) {
 
     done("unregister web");
     assert!(tcp("127.7.1.2:80").is_err());
+    let mut watch = user.command(ENOUGH, &["watch", "--count", "1"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while watch.try_wait().unwrap().is_none() {
+        assert!(tcp("127.7.1.2:80").is_err());
+    }
+    let watched = Ran::from(watch.wait_with_output().unwrap());
+    assert!(watched.exit == Some(0) && watched.stdout.contains(" no socket    tcp 127.0.0.1:"), "{watched:?}");
+    assert!(watched.stderr.contains("without CAP_PERFMON it can't be told"), "{watched:?}");
     done("unload");
     user.assert_clean(sandbox);
 }

@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sklookup_testbed::Trace;
 
 use crate::command::command;
 
@@ -23,18 +24,22 @@ pub struct Eye {
 impl Eye {
     /// Begins to watch; answers when it does.
     pub fn open(arguments: &[&str]) -> Eye {
-        let mut eye = Eye::start(arguments);
-        let said = eye.says();
-        assert!(said.starts_with("sklookup: watching ") || said.starts_with("sklookup: nothing is steered"), "{said}");
-        eye
+        Eye::start(&mut command(&[&["watch", "--json"], arguments].concat()))
     }
 
-    fn start(arguments: &[&str]) -> Eye {
-        let mut command = command(&[&["watch", "--json"], arguments].concat());
+    /// The same, with its calls written down.
+    pub fn traced(trace: &Trace, arguments: &[&str]) -> Eye {
+        Eye::start(trace.of(&mut command(&[&["watch", "--json"], arguments].concat())))
+    }
+
+    fn start(command: &mut Command) -> Eye {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let err = BufReader::new(child.stderr.take().unwrap());
-        Eye { child, out, err }
+        let mut eye = Eye { child, out, err };
+        let said = eye.says();
+        assert!(said.starts_with("sklookup: watching ") || said.starts_with("sklookup: nothing is steered"), "{said}");
+        eye
     }
 
     /// The next line that it says besides.
@@ -65,9 +70,14 @@ impl Eye {
         format!("{} {protocol} {destination} {by} {}", word("event"), word("fate"))
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Ends it as Ctrl-C does; answers its exit status and its last document.
     pub fn end(mut self) -> (Option<i32>, Value) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+        self.signal(Signal::INT);
         let mut last = Value::Null;
         let mut line = String::new();
         while self.out.read_line(&mut line).unwrap() > 0 {

@@ -4,17 +4,19 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 
 use sklookup_kernel::{Link, Netns, Sandbox, program_info_by_id};
-use sklookup_testbed::{Trial, kernel_trial, names};
+use sklookup_testbed::leftovers::names;
+use sklookup_testbed::{Leftovers, Trace, Trial, kernel_trial};
 
 use crate::command::{Ran, document, sklookup};
 use crate::eye::Eye;
-use crate::world::{bind, connects};
+use crate::world::{bind, connects, other_program};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         kernel_trial("a_watch_that_was_killed_leaves_the_program_as_it_was_and_nothing_else", killed),
         kernel_trial("another_policy_is_watched_from_then_on", follows),
         kernel_trial("what_is_steered_later_is_watched_behind_it", later),
+        kernel_trial("a_hook_that_has_no_place_left_is_told", full_hook),
         kernel_trial("an_ordinary_user_is_told_what_it_takes", ordinary_user),
         kernel_trial("status_tells_the_watching_program_from_those_of_others", status),
     ]
@@ -32,7 +34,8 @@ fn killed(sandbox: &Sandbox) {
     let steering = program_info_by_id(ours).unwrap();
     let pins = names(&sandbox.bpffs);
 
-    let mut eye = Eye::open(&[]);
+    let trace = Trace::new(sandbox.scratch.join("trace"));
+    let mut eye = Eye::traced(&trace, &[]);
     assert!(!connects("127.7.0.1:80"));
     eye.event();
     let [first, watching] = hook()[..] else { panic!("{:?}", hook()) };
@@ -46,6 +49,10 @@ fn killed(sandbox: &Sandbox) {
     assert_eq!(hook(), before);
     assert_eq!(program_info_by_id(ours).unwrap(), steering);
     assert_eq!(names(&sandbox.bpffs), pins);
+    // Its program, its link and its maps: all that it made is gone.
+    let made = trace.made();
+    assert!(made.len() >= 4, "{made:?}");
+    assert!(Leftovers::among(sandbox, &made).objects.is_empty());
     assert_eq!(document(&["status"]).1["generation"], ours);
 }
 
@@ -86,6 +93,15 @@ fn later(_: &Sandbox) {
         assert!(said.contains("nothing is steered here; waiting for a policy"), "{said}");
         assert!(hook().is_empty());
     }
+}
+
+fn full_hook(_: &Sandbox) {
+    bind("web tcp 127.7.0.0/16 80");
+    let _others: Vec<_> = (1..64).map(|_| other_program()).collect();
+    let ran = sklookup(&["watch"]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (2, ""), "{ran:?}");
+    assert!(ran.stderr.contains("64 programs are attached") && ran.stderr.contains("`sklookup status`"), "{ran:?}");
+    assert_eq!(hook().len(), 64);
 }
 
 fn ordinary_user(sandbox: &Sandbox) {
