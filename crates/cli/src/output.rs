@@ -109,12 +109,21 @@ impl Said {
 
     /// As stderr shows it.
     pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "sklookup: {}", printable_lines(&self.message))?;
-        for line in self.help.iter().flat_map(|help| help.lines()) {
+        print_all(std::slice::from_ref(self), out)
+    }
+}
+
+/// What is said, as stderr shows it. Where several sentences have the same help, it comes once, after the last of them.
+fn print_all(said: &[Said], out: &mut dyn Write) -> io::Result<()> {
+    for together in said.chunk_by(|one, next| one.help == next.help) {
+        for said in together {
+            writeln!(out, "sklookup: {}", printable_lines(&said.message))?;
+        }
+        for line in together[0].help.iter().flat_map(|help| help.lines()) {
             writeln!(out, "    {}", printable_lines(line))?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 impl From<&Problem> for Said {
@@ -199,10 +208,8 @@ pub fn finish(command: &str, json: bool, result: Result<Answer, Failure>) -> Exi
     let document = if json { document(command, exit, fields, &said) } else { text };
     let printed = print(&document);
     let mut stderr = io::stderr().lock();
-    for said in &said {
-        // Talk that nobody hears is no failure.
-        let _ = said.print(&mut stderr);
-    }
+    // Talk that nobody hears is no failure.
+    let _ = print_all(&said, &mut stderr);
     match printed {
         Ok(()) => ExitCode::from(exit),
         // Whoever read has read enough: a quiet end.
@@ -245,4 +252,23 @@ fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_that_several_sentences_share_comes_once() {
+        let said = [
+            Said::with_help("one", "mend it"),
+            Said::with_help("two", "mend it"),
+            Said::new("three"),
+            Said::with_help("four", "mend it"),
+        ];
+        let mut shown = Vec::new();
+        print_all(&said, &mut shown).unwrap();
+        let expected = "sklookup: one\nsklookup: two\n    mend it\nsklookup: three\nsklookup: four\n    mend it\n";
+        assert_eq!(String::from_utf8(shown).unwrap(), expected);
+    }
 }
