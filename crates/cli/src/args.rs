@@ -483,7 +483,7 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
-pub use self::programs::{Attach, Detach, Programs};
+pub use self::programs::{Attach, Detach, Programs, SeatArg};
 pub use self::replay::Replay;
 pub use self::rollback::Rollback;
 pub use crate::socket_match::SocketMatch;

@@ -18,7 +18,7 @@ mod pins;
 mod version;
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use sklookup_bpf::object::Object;
@@ -63,8 +63,21 @@ pub struct Wanted<'a> {
     pub program: &'a str,
     /// What it is, for who asks later.
     pub about: About,
+    /// Sockets that its maps have from the beginning.
+    pub seats: &'a [Seat<'a>],
     /// Whether it may take the place of one that is attached under the name.
     pub replace: bool,
+}
+
+/// A socket, and its place in a map.
+#[derive(Debug)]
+pub struct Seat<'a> {
+    /// Name of the map.
+    pub map: &'a str,
+    /// The key, as a number of 4 bytes.
+    pub key: u32,
+    /// The socket.
+    pub socket: BorrowedFd<'a>,
 }
 
 /// A program that is attached under a name.
@@ -257,7 +270,16 @@ impl Attachments {
                 given.insert(name.clone(), map);
             }
         }
-        Ok(Collection::load_with(wanted.object, given)?)
+        for seat in wanted.seats {
+            if given.contains_key(seat.map) {
+                let found =
+                    "it is there already, and so is what is in it: only a new map is given sockets here".to_owned();
+                return Err(Error::Map { map: seat.map.to_owned(), found });
+            }
+        }
+        let loaded = Collection::load_with(wanted.object, given)?;
+        wanted.seats.iter().try_for_each(|seat| version::seat(&loaded, seat))?;
+        Ok(loaded)
     }
 
     /// The map that is to take the place of one of the object.

@@ -1,9 +1,12 @@
 //! `attach`, `detach` and `programs`, as they can be typed.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 use sklookup_steering::attachments::Source;
+
+use crate::socket_match::SocketMatch;
 
 /// Attach an sk_lookup program of an object file.
 #[derive(Debug, Args)]
@@ -12,13 +15,15 @@ The object is what clang (16 and newer, -target bpf -g) or aya makes. The progra
 the policy, and stays until `detach`: its link is pinned under a name. With --replace it takes the place of the one under its name, \
 where that runs, at once for every packet. Maps are new unless --map says which one to take: one that is pinned \
 (NAME=/sys/fs/bpf/...), one by its id (NAME=id:12), or that of the program it replaces (NAME=kept), with what is in it. Its maps \
-are pinned in sklookup's own directory, where their owner puts sockets in; where an object asks for a map to be pinned, that is not done.
+are pinned in sklookup's own directory, where servers put sockets in; --socket puts one in before the program is attached. Where an \
+object asks for a map to be pinned, that is not done.
 
 Every program on the hook runs. One that runs later can select another socket than an earlier one did, and none can drop what \
 another has selected. docs/programs.md has the details.
 
 Examples:
   sudo sklookup attach steer.o
+  sudo sklookup attach steer.o --socket 'sockets[0]=4242 tcp :8080'
   sudo sklookup attach steer.o --program steer --name edge --map sockets=/sys/fs/bpf/edge-sockets
   sudo sklookup attach steer-v2.o --name edge --replace --map sockets=kept
   sudo sklookup attach steer.o --dry-run             would the kernel take it?
@@ -37,6 +42,9 @@ pub struct Attach {
     /// A map that is there already, in the place of one of the object
     #[arg(long = "map", value_name = "NAME=PATH|id:N|kept", value_parser = map)]
     pub maps: Vec<(String, Source)>,
+    /// A socket of a process in a new map of the object: `MAP[KEY]=PID [tcp ADDR:PORT|tcp :PORT|udp ...]`
+    #[arg(long = "socket", value_name = "MAP[KEY]=PID")]
+    pub sockets: Vec<SeatArg>,
     /// Take the place of the program that is attached under the name
     #[arg(long)]
     pub replace: bool,
@@ -79,6 +87,33 @@ Examples:
 Exit status: 0 there is at least one, 1 there is none, 2 could not say.")]
 pub struct Programs {}
 
+/// A place in a map, and whose socket is to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeatArg {
+    /// Name of the map.
+    pub map: String,
+    /// The key.
+    pub key: u32,
+    /// The process.
+    pub pid: u32,
+    /// Which of its sockets.
+    pub socket: Option<SocketMatch>,
+}
+
+impl FromStr for SeatArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SeatArg, String> {
+        const FORM: &str = "write MAP[KEY]=PID, such as sockets[0]=4242, or 'sockets[0]=4242 tcp :8080'";
+        let (place, whose) = text.split_once('=').ok_or(FORM)?;
+        let (map, key) = place.strip_suffix(']').and_then(|place| place.split_once('[')).ok_or(FORM)?;
+        let (pid, socket) = whose.split_once(' ').map_or((whose, None), |(pid, socket)| (pid, Some(socket)));
+        let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is no number: {FORM}"));
+        let socket = socket.map(str::parse).transpose()?;
+        Ok(SeatArg { map: map.to_owned(), key: number(key)?, pid: number(pid)?, socket })
+    }
+}
+
 /// `NAME=PATH`, `NAME=id:N` or `NAME=kept`.
 fn map(text: &str) -> Result<(String, Source), String> {
     let form = "write NAME=/path/of/a/pin, NAME=id:12 or NAME=kept";
@@ -103,6 +138,17 @@ mod tests {
         assert_eq!(map(".rodata=kept"), Ok((".rodata".to_owned(), Source::Kept)));
         for wrong in ["a", "=kept", "a=", "a=id:x", "a=relative/path", "a=id:4294967296"] {
             assert!(map(wrong).unwrap_err().contains("NAME=kept"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_a_place_in_a_map_and_a_process() {
+        let seat: SeatArg = "sockets[1]=4242 tcp :8080".parse().unwrap();
+        assert_eq!((seat.map.as_str(), seat.key, seat.pid), ("sockets", 1, 4242));
+        assert_eq!(seat.socket.unwrap().port, Some(8080));
+        assert_eq!("s[0]=7".parse::<SeatArg>().unwrap().socket, None);
+        for wrong in ["", "s=7", "s[0]", "s[x]=7", "s[0]=x", "s[-1]=7", "s[0=7", "s[0]=7 xyz"] {
+            assert!(!wrong.parse::<SeatArg>().unwrap_err().is_empty(), "{wrong}");
         }
     }
 }

@@ -1,18 +1,23 @@
 //! `attach` and `detach`: programs of others, beside the policy.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 
 use serde_json::{Value, json};
 use sklookup_bpf::object::{MAX_BYTES, Object};
 use sklookup_bpf::{ProgramSpec, ProgramType};
-use sklookup_kernel::{Errno, Link};
+use sklookup_kernel::process::Process;
+use sklookup_kernel::{Errno, Link, Netns};
 use sklookup_steering::Error;
-use sklookup_steering::attachments::{About, Attachments, Source, Wanted};
+use sklookup_steering::attachments::{About, Attachments, Seat, Source, Wanted};
+use sklookup_steering::find::{Ambiguous, Found, Search};
 
-use crate::args::{Attach, Detach, Global};
+use crate::args::{Attach, Detach, Global, SeatArg};
 use crate::command::programs::{chain, overrides};
-use crate::context::{named, netns, state};
+use crate::command::register::{choose as choose_sockets, several};
+use crate::context::{existing_state, named, netns, state};
 use crate::escape::printable;
 use crate::output::{Answer, Failure, NO, Said};
 use crate::verifier_log;
@@ -31,15 +36,23 @@ pub fn attach(global: &Global, args: &Attach) -> Result<Answer, Failure> {
         }
     }
     let name = args.name.as_deref().unwrap_or(&program.name);
+    let netns = state(global)?.into_netns(); // and mounts a bpffs where there is none
+    let found = args.sockets.iter().map(|seat| socket(seat, &netns)).collect::<Result<Vec<Found>, Failure>>()?;
+    let seats: Vec<Seat<'_>> = args
+        .sockets
+        .iter()
+        .zip(&found)
+        .map(|(seat, found)| Seat { map: &seat.map, key: seat.key, socket: found.member.fd.as_fd() })
+        .collect();
     let wanted = Wanted {
         name,
         object: &object,
         program: &program.name,
         about: About::now(&file, &bytes, &object, &program.name, &args.maps),
+        seats: &seats,
         replace: args.replace,
     };
-    // A bpffs is mounted where there is none.
-    let attachments = Attachments::new(&global.bpffs, state(global)?.into_netns())?;
+    let attachments = Attachments::new(&global.bpffs, netns)?;
     let left_out = object.left_out.iter().map(|left_out| Said::new(format!("{file}: {left_out}")));
     if args.dry_run {
         attachments.rehearse(&wanted).map_err(failure)?;
@@ -121,8 +134,8 @@ fn detach_link(global: &Global, id: u32) -> Result<u32, Failure> {
     if !info.is_alive_on(netns.inode()) {
         return Err(none());
     }
-    let of_policy = crate::context::existing_state(global)?
-        .is_some_and(|state| state.live_id().is_ok_and(|live| live == Some(info.program_id)));
+    let of_policy =
+        existing_state(global)?.is_some_and(|state| state.live_id().is_ok_and(|live| live == Some(info.program_id)));
     if of_policy {
         return Err(Failure::new(Said::with_help(
             format!("link {id} holds the policy"),
@@ -131,6 +144,19 @@ fn detach_link(global: &Global, id: u32) -> Result<u32, Failure> {
     }
     link.detach()?;
     Ok(info.program_id)
+}
+
+/// The one socket of a process that is meant.
+fn socket(seat: &SeatArg, netns: &Netns) -> Result<Found, Failure> {
+    let search = Search::process(&Process::open(seat.pid).map_err(Error::from)?, netns)?;
+    let whose = format!("--socket {}[{}]: pid {}", seat.map, seat.key, seat.pid);
+    let mut found = choose_sockets(search, seat.socket.as_slice(), &whose)?;
+    let candidates = found.iter().map(|found| (found.member.protocol, found.local)).collect::<BTreeSet<_>>();
+    if candidates.len() > 1 {
+        return Err(Failure::new(several(&Ambiguous { candidates }, &whose)));
+    }
+    // Of a reuseport group any will do: the kernel spreads over all of it.
+    Ok(found.swap_remove(0))
 }
 
 /// The object file, bounded by what an object may have.

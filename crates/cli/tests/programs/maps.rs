@@ -18,6 +18,8 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("a_map_of_another_shape_is_refused_with_both_shapes", shapes),
         kernel_trial("a_pin_of_another_user_is_refused", owners),
         kernel_trial("what_is_not_there_is_named", missing),
+        kernel_trial("a_socket_of_a_process_is_in_the_map_before_the_program_is_attached", seated),
+        kernel_trial("a_socket_that_can_not_be_put_there_is_told_and_nothing_is_attached", unseated),
     ]
 }
 
@@ -108,4 +110,41 @@ fn missing(sandbox: &Sandbox) {
     attached(&[&object("assign"), "--name", "a"]);
     let ran = sklookup(&["attach", &object("lock"), "--name", "a", "--replace", "--map", "counts=kept"]);
     assert!(ran.exit == 2 && ran.stderr.contains("has none of this name to keep"), "{ran:?}");
+}
+
+fn seated(_: &Sandbox) {
+    let servers = ["first", "second"].map(|name| Server::open(name, "tcp 127.0.0.1:0"));
+    let pid = std::process::id();
+    let [first, second] = [&servers[0], &servers[1]];
+    let seat = |slot: u32, server: &Server| format!("sockets[{slot}]={pid} {}", server.described());
+    attached(&[&object("assign"), "--socket", &seat(0, first), "--socket", &seat(1, second)]);
+    let reached = |packet: &str| reached(&[first, second], packet);
+    assert_eq!(reached(STEERED), "first");
+    assert_eq!(reached("tcp 127.0.0.1 > 127.7.1.2:7008"), "second");
+    // A new version with other sockets is never without one.
+    attached(&[&object("assign"), "--replace", "--socket", &seat(0, second)]);
+    assert_eq!(reached(STEERED), "second");
+}
+
+fn unseated(sandbox: &Sandbox) {
+    let servers = ["first", "second"].map(|name| Server::open(name, "tcp 127.0.0.1:0"));
+    let pid = std::process::id();
+    for (object_name, seat, why) in [
+        ("assign", "sockets[0]=4194304000".to_owned(), "4194304000"),
+        ("assign", format!("sockets[0]={pid}"), "2 sockets could be meant; say which"),
+        ("assign", format!("sockets[0]={pid} tcp 127.0.0.1:1"), "no socket that matches"),
+        ("assign", format!("nothing[0]={pid} {}", servers[0].described()), "the object has none of this name"),
+        ("assign", format!("sockets[2]={pid} {}", servers[0].described()), "it has 2 slots, from 0 on, and no slot 2"),
+        ("lock", format!("counts[0]={pid} {}", servers[0].described()), "it is no map of sockets"),
+        ("assign", "sockets[x]=1".to_owned(), "write MAP[KEY]=PID"),
+    ] {
+        let ran = sklookup(&["attach", &object(object_name), "--socket", &seat]);
+        assert!(ran.exit == 2 && ran.stderr.contains(why), "{seat}: {ran:?}");
+    }
+    left(sandbox, &[]);
+    // What is in a map that is there already is not touched before all is sure.
+    attached(&[&object("assign")]);
+    let seat = format!("sockets[0]={pid} {}", servers[0].described());
+    let ran = sklookup(&["attach", &object("assign"), "--replace", "--map", "sockets=kept", "--socket", &seat]);
+    assert!(ran.exit == 2 && ran.stderr.contains("only a new map is given sockets"), "{ran:?}");
 }

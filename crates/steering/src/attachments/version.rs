@@ -1,13 +1,13 @@
 //! A version of an attached program: what is pinned of it, and how that goes.
 
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use sklookup_bpf::{MapSpec, map_kind};
+use sklookup_bpf::{MapSpec, MapType, map_kind};
 use sklookup_kernel::bpffs::{self, Kind};
 use sklookup_kernel::{Collection, Errno, Link, Map, MapInfo, Program, effective_uid};
 
-use super::About;
-use super::names;
+use super::{About, Seat, names};
 use crate::error::Error;
 use crate::lock::{self, Attempt};
 use crate::state::DIRECTORY_MODE;
@@ -74,6 +74,26 @@ pub(super) fn same_shape(wanted: &MapSpec, found: &MapInfo) -> Result<(), String
         return Ok(());
     }
     Err(format!("the object wants {wanted}; map {} (`{}`) is {found_shape}", found.id, found.name))
+}
+
+/// Puts a socket in its place in a map.
+pub(super) fn seat(loaded: &Collection, seat: &Seat<'_>) -> Result<(), Error> {
+    let wrong = |found: String| Error::Map { map: seat.map.to_owned(), found };
+    let map = loaded.map(seat.map).ok_or_else(|| wrong("the object has none of this name".to_owned()))?;
+    let MapInfo { key_size, value_size, max_entries, .. } = *map.info();
+    if !map.info().is(MapType::Sockmap) && !map.info().is(MapType::Sockhash) {
+        return Err(wrong("it is no map of sockets".to_owned()));
+    }
+    if key_size != 4 {
+        return Err(wrong(format!("its keys have {key_size} bytes; a number has 4")));
+    }
+    if map.info().is(MapType::Sockmap) && seat.key >= max_entries {
+        return Err(wrong(format!("it has {max_entries} slots, from 0 on, and no slot {}", seat.key)));
+    }
+    let fd = u64::try_from(seat.socket.as_raw_fd()).expect("an open file has a number");
+    // It is named by 4 bytes or by 8, as the map was declared.
+    let value = if value_size == 4 { (fd as u32).to_ne_bytes().to_vec() } else { fd.to_ne_bytes().to_vec() };
+    Ok(map.update(&seat.key.to_ne_bytes(), &value, 0)?)
 }
 
 /// Removes every version but that of this program.
