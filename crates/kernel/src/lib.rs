@@ -45,7 +45,7 @@ pub mod socket;
 pub mod socket_options;
 pub mod spawn;
 
-pub use clock::since_boot;
+pub use clock::{awake_since_boot, since_boot};
 pub use identity::{effective_uid, login_uid};
 pub use membarrier::grace_period;
 pub use netns::{Netns, NetnsError};

@@ -145,18 +145,6 @@ pub fn bpf_stats_enabled() -> Result<bool> {
     Ok(sysctl("/proc/sys/kernel/bpf_stats_enabled")? != 0)
 }
 
-/// How long ago the machine booted, the time in suspension too: what times of loading count from.
-///
-/// # Errors
-/// ENOENT without /proc.
-pub fn since_boot() -> Result<Duration> {
-    let path = "/proc/uptime";
-    let text = std::fs::read_to_string(path).map_err(|e| Error::new("read", path, errno_of(&e)))?;
-    let seconds = text.split(' ').next().and_then(|seconds| seconds.parse().ok());
-    let time = seconds.and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| Error::new("read", format!("{path}: {text:?}"), Errno::INVAL))
-}
-
 fn sysctl(path: &str) -> Result<u32> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::new("read", path, errno_of(&e)))?;
     text.trim().parse().map_err(|_| Error::new("read", format!("{path}: {text:?}"), Errno::INVAL))

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use sklookup_bpf::MapSpec;
 use sklookup_compiler::{Event, LeftOut, MapRole, Observer, Options, Watching, compile_observer};
 use sklookup_kernel::caps::{self, Cap};
-use sklookup_kernel::{Link, Map, Program, RingBuffer, Sockmap, since_boot};
+use sklookup_kernel::{Link, Map, Program, RingBuffer, Sockmap, awake_since_boot};
 use sklookup_policy::{Entry, Label};
 
 use crate::error::Error;
@@ -272,16 +272,16 @@ impl Maps {
 /// What lies between the clock of events and that of people.
 struct Offset {
     now: SystemTime,
-    since_boot: Duration,
+    awake: Duration,
 }
 
 impl Offset {
     fn now() -> Offset {
-        Offset { now: SystemTime::now(), since_boot: since_boot() }
+        Offset { now: SystemTime::now(), awake: awake_since_boot() }
     }
 
     fn at(&self, nanoseconds: u64) -> SystemTime {
-        let ago = self.since_boot.saturating_sub(Duration::from_nanos(nanoseconds));
+        let ago = self.awake.saturating_sub(Duration::from_nanos(nanoseconds));
         self.now.checked_sub(ago).unwrap_or(self.now)
     }
 }

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use sklookup_kernel::{ProgramInfo, probe};
+use sklookup_compiler::OBSERVER;
+use sklookup_kernel::{ProgramInfo, probe, since_boot};
 use sklookup_steering::attachments::{About, Attachments, Chain, OnHook, Source, Whose};
 
 use crate::args::{Global, Programs};
@@ -68,6 +69,10 @@ pub fn overrides(chain: &Chain, newcomer: Option<u32>) -> Vec<Said> {
             Whose::Policy => {
                 format!("{second} runs after {first}: it leaves to it what it selects, and counts that as a fault")
             }
+            // Anybody may give a program this name.
+            Whose::Other if is_named(later, OBSERVER) => format!(
+                "{second} runs after {first}: a `sklookup watch` has this name, and selects nothing; another program could"
+            ),
             _ => format!(
                 "{second} runs after {first}: it can replace what that selects, and select what that refuses; it can't drop \
                  what that selects"
@@ -77,6 +82,10 @@ pub fn overrides(chain: &Chain, newcomer: Option<u32>) -> Vec<Said> {
     let subject = &programs[place];
     let before = programs[..place].iter().map(|before| sentence(subject, before));
     before.chain(programs[place + 1..].iter().map(|after| sentence(after, subject))).collect()
+}
+
+fn is_named(program: &OnHook, name: &str) -> bool {
+    program.info.as_ref().is_some_and(|info| info.name == name)
 }
 
 /// A program, by what people call it.
@@ -118,7 +127,7 @@ fn document(program: &OnHook) -> Value {
 
 /// When a program was loaded, in seconds since the epoch.
 fn loaded(info: &ProgramInfo) -> Option<u64> {
-    let since = probe::since_boot().ok()?.checked_sub(Duration::from_nanos(info.load_time)).unwrap_or_default();
+    let since = since_boot().checked_sub(Duration::from_nanos(info.load_time)).unwrap_or_default();
     Some(SystemTime::now().checked_sub(since)?.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
@@ -127,6 +136,7 @@ fn write(text: &mut String, chain: &Chain, counting: Option<bool>) -> std::fmt::
         let whose = match &program.whose {
             Whose::Policy => "the policy".to_owned(),
             Whose::Attached(attachment) => format!("attached as {}", printable(&attachment.name)),
+            Whose::Other if is_named(program, OBSERVER) => "by its name of a `sklookup watch`".to_owned(),
             Whose::Other => "not of sklookup".to_owned(),
         };
         writeln!(text, "{}  program {}: {whose}", place + 1, program.id)?;

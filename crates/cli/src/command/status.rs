@@ -347,11 +347,11 @@ pub fn owners(owners: &[SocketOwner]) -> String {
 
 /// A program on the hook, for people.
 pub fn in_words(program: &Attached) -> String {
-    // By its name, which anybody may give a program: what it is called is all that is said of any.
     let watches = program.info.as_ref().is_some_and(|info| info.name == OBSERVER);
     let whose = match program.ours {
         true => "this policy",
-        false if watches => "of a `sklookup watch`, which selects nothing",
+        // Anybody may give a program this name.
+        false if watches => "by its name of a `sklookup watch`, which selects nothing",
         false => "not of this policy",
     };
     match &program.info {

@@ -120,7 +120,9 @@ fn status(_: &Sandbox) {
     let text = sklookup(&["status"]).stdout;
     let watching = hook()[1];
     assert!(
-        text.contains(&format!("{watching}  of a `sklookup watch`, which selects nothing: sklookup_watch (tag ")),
+        text.contains(&format!(
+            "{watching}  by its name of a `sklookup watch`, which selects nothing: sklookup_watch (tag "
+        )),
         "{text}"
     );
 }
