@@ -5,7 +5,6 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use sklookup_bpf::{Builder, MapSpec, MapType, ProgramSpec, Reg, Size, abi};
