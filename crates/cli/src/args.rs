@@ -3,6 +3,7 @@
 mod complete_names;
 mod explain;
 mod list;
+mod metrics;
 mod programs;
 mod replay;
 mod rollback;
@@ -15,6 +16,7 @@ use sklookup_policy::{Label, Protocol};
 use sklookup_steering::safety::Hazard;
 
 pub use list::List;
+pub use metrics::{Listen, Metrics};
 pub use watch::Watch;
 
 /// Where a bpf file system is expected.
@@ -86,6 +88,8 @@ pub enum Command {
     Status(Status),
     /// List bindings, what sockets get, or what is taken of addresses
     List(List),
+    /// Serve or write counters and gauges for Prometheus
+    Metrics(Metrics),
     /// Say which socket gets a packet, and why
     Explain(Explain),
     /// Go back to a policy that was in effect before

@@ -33,8 +33,12 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let global = &cli.global;
-    // These print while they work.
-    let prints = matches!(cli.command, Command::Run(_) | Command::Demo(_) | Command::Watch(_));
+    // These print while they work. A server gives up its rights, which each thread has for itself.
+    let prints = match &cli.command {
+        Command::Run(_) | Command::Demo(_) | Command::Watch(_) => true,
+        Command::Metrics(args) => args.textfile.is_none(),
+        _ => false,
+    };
     let progress = Progress::begin(global.json || prints);
     let (name, result) = match &cli.command {
         Command::Run(args) => return command::run::run(global, args),
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Unregister(args) => ("unregister", command::register::unregister(global, args)),
         Command::Status(args) => ("status", command::status::status(global, args)),
         Command::List(args) => ("list", command::list::list(global, args)),
+        Command::Metrics(args) => ("metrics", command::metrics::metrics(global, args)),
         Command::Explain(args) => ("explain", command::explain::explain(global, args)),
         Command::Rollback(args) => ("rollback", command::rollback::rollback(global, args)),
         Command::Replay(args) => ("replay", command::replay::replay(global, args)),

@@ -1,10 +1,14 @@
 //! Which capabilities the calling thread has.
 
 use std::fmt;
+use std::path::Path;
 
-use rustix::thread::CapabilitySet;
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::error::{Error, Result};
+use crate::map::Map;
+use crate::netns::on_scratch_thread;
 
 /// A capability that something here needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,6 +97,45 @@ pub fn missing(wanted: &[Cap]) -> Result<Vec<Cap>> {
     Ok(Caps::effective()?.missing(wanted))
 }
 
+/// Gives up every capability but these, for good: for the calling thread and whatever it starts later. Nothing started
+/// from here gains any (`no_new_privs`). Call it before the first thread is started; each has capabilities of its own.
+///
+/// The user stays: what its files and pins let it do, it still can. A bounding set that may not be changed, for want of
+/// CAP_SETPCAP, stays too, and gives nothing back.
+///
+/// # Errors
+/// None that a running kernel is known to give.
+#[doc(alias = "capset")]
+#[doc(alias = "PR_SET_NO_NEW_PRIVS")]
+pub fn keep_only(keep: &[Cap]) -> Result<()> {
+    let failed = |call| move |errno| Error::new(call, "this thread", errno);
+    let keep = keep.iter().fold(CapabilitySet::empty(), |set, cap| set | cap.bits());
+    rustix::thread::set_no_new_privs(true).map_err(failed("PR_SET_NO_NEW_PRIVS"))?;
+    for cap in CapabilitySet::all().difference(keep).iter() {
+        match rustix::thread::remove_capability_from_bounding_set(cap) {
+            // EINVAL: one that this kernel doesn't know.
+            Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
+            Err(errno) => return Err(failed("PR_CAPBSET_DROP")(errno)),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set().map_err(failed("PR_CAP_AMBIENT"))?;
+    let had = rustix::thread::capabilities(None).map_err(failed("capget"))?;
+    let kept = had.permitted & keep;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets).map_err(failed("capset"))
+}
+
+/// Whether a process without any capability can open what is pinned in a bpffs and read it, where mode and owner let it:
+/// since Linux 5.19. Before, `kernel.unprivileged_bpf_disabled` stood in the way, and that took CAP_BPF.
+pub fn pins_open_without_any(bpffs: &Path) -> bool {
+    on_scratch_thread(|| {
+        // A name that nothing is pinned under, without a dot, which bpffs refuses: who may ask is told so.
+        let nothing = bpffs.join("nothing-is-pinned-here");
+        keep_only(&[]).is_ok()
+            && Map::open_read_only(&nothing).is_err_and(|error| matches!(error.errno(), Errno::NOENT | Errno::ACCESS))
+    })
+}
+
 /// Whether this process is in the initial user namespace. bpf(2) counts no capability of any other, so a root that is
 /// root of a container only has none of them here. `None`: /proc doesn't say.
 pub fn in_initial_user_namespace() -> Option<bool> {
@@ -104,6 +147,20 @@ pub fn in_initial_user_namespace() -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_given_up_is_gone_and_does_not_come_back() {
+        on_scratch_thread(|| {
+            let had = Caps::effective().unwrap();
+            keep_only(&[Cap::NetAdmin]).unwrap();
+            let kept = Caps::effective().unwrap();
+            assert_eq!(kept.0, had.0 & CapabilitySet::NET_ADMIN);
+            keep_only(&[Cap::NetAdmin, Cap::SysAdmin]).unwrap();
+            assert_eq!(Caps::effective().unwrap(), kept);
+            assert!(rustix::thread::no_new_privs().unwrap());
+        });
+        assert!(!rustix::thread::no_new_privs().unwrap(), "another thread is as it was");
+    }
 
     #[test]
     fn what_was_split_off_from_sys_admin_is_still_part_of_it() {

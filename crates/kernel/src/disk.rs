@@ -17,6 +17,9 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// Mode of a file.
 const FILE_MODE: u32 = 0o600;
 
+/// Mode of a file that is published.
+const PUBLIC_MODE: u32 = 0o644;
+
 /// Group and others may write to it.
 const WRITABLE: u32 = 0o022;
 
@@ -151,12 +154,7 @@ impl Directory {
     /// # Errors
     /// The call that failed; the old file is as it was.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let unfinished = format!(".{name}.new");
-        let result = self.write(&unfinished, bytes).and_then(|()| self.rename(&unfinished, name));
-        if result.is_err() {
-            let _ = self.remove(&unfinished);
-            return result;
-        }
+        self.put(&format!(".{name}.new"), name, bytes, FILE_MODE)?;
         // Else the name could mean the old file again after a crash.
         door::through("fsync", On::Path(&self.path), || fs::fsync(&self.fd))
             .map_err(|errno| failed("fsync", &self.path, errno))
@@ -199,17 +197,30 @@ impl Directory {
         }
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    /// Writes a file under one name and gives it the other, at once.
+    fn put(&self, unfinished: &str, name: &str, bytes: &[u8], mode: u32) -> Result<(), Error> {
+        let result = self.write(unfinished, bytes, mode).and_then(|()| self.rename(unfinished, name));
+        if result.is_err() {
+            let _ = self.remove(unfinished);
+        }
+        result
+    }
+
+    fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), Error> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = || fs::openat(&self.fd, name, flags, Mode::from_raw_mode(FILE_MODE));
         let fd = match self.change("open", name, create) {
-            // Who began it was killed: the lock is ours.
+            // Who began it was killed: the name is ours.
             Err(error) if error.errno() == Errno::EXIST => {
                 self.remove(name)?;
                 self.change("open", name, create)?
             }
             created => created?,
         };
+        if mode != FILE_MODE {
+            // Not at creation: the umask would take from it.
+            self.change("fchmod", name, || fs::fchmod(&fd, Mode::from_raw_mode(mode)))?;
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let written = self.change("write", name, || rustix::io::write(&fd, rest))?;
@@ -222,6 +233,24 @@ impl Directory {
         let path = self.path.join(name);
         door::through(call, On::Path(&path), make).map_err(|errno| failed(call, &path, errno))
     }
+}
+
+/// Puts a file that everybody may read (mode 0644) in the place of the one of this name: whoever reads it finds the old one
+/// or the new one. A symlink in its place is replaced, not followed.
+///
+/// The directory may be anyone's: what its owner could do with the file, the owner could do anyway.
+///
+/// # Errors
+/// The call that failed; the old file is as it was.
+pub fn publish(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| failed("open", path, Errno::INVAL))?;
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = fs::open(above, flags, Mode::empty()).map_err(|errno| failed("open", above, errno))?;
+    let directory = Directory { fd, path: above.to_owned() };
+    // A name of our own: of two at once each finishes what it began.
+    let unfinished = format!(".{name}.{}.new", std::process::id());
+    directory.put(&unfinished, name, bytes, PUBLIC_MODE)
 }
 
 impl AsFd for Directory {

@@ -39,11 +39,13 @@ mod netns;
 pub mod process;
 pub mod route;
 mod sandbox;
+pub mod service_manager;
 pub mod signals;
 pub mod sock_diag;
 pub mod socket;
 pub mod socket_options;
 pub mod spawn;
+pub mod unix_listener;
 
 pub use clock::{awake_since_boot, since_boot};
 pub use identity::{effective_uid, login_uid};

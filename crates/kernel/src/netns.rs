@@ -190,13 +190,23 @@ impl Netns {
             return Ok(f());
         }
         on_scratch_thread(|| {
-            let network = Some(LinkNameSpaceType::Network);
-            door::through("setns", On::Fd(self.fd.as_fd()), || {
-                rustix::thread::move_into_link_name_space(self.fd.as_fd(), network)
-            })
-            .map_err(|errno| NetnsError::Enter { name: self.name.clone(), errno })?;
+            self.enter()?;
             Ok(f())
         })
+    }
+
+    /// Moves the calling thread in, for good; threads that it starts later are inside too. Sockets that are open stay in
+    /// the namespace they were made in.
+    ///
+    /// # Errors
+    /// EPERM without CAP_SYS_ADMIN.
+    #[doc(alias = "setns")]
+    pub fn enter(&self) -> Result<(), NetnsError> {
+        let network = Some(LinkNameSpaceType::Network);
+        door::through("setns", On::Fd(self.fd.as_fd()), || {
+            rustix::thread::move_into_link_name_space(self.fd.as_fd(), network)
+        })
+        .map_err(|errno| NetnsError::Enter { name: self.name.clone(), errno })
     }
 
     fn of_process(pid: &str) -> Result<Netns, NetnsError> {

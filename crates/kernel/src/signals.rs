@@ -102,9 +102,28 @@ pub fn send(pidfd: BorrowedFd<'_>, signal: Signal) -> std::result::Result<(), Er
     door::through("pidfd_send_signal", On::Fd(pidfd), || rustix::process::pidfd_send_signal(pidfd, signal))
 }
 
+/// What an fd is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Something can be read, or the other side is gone.
+    ToRead,
+    /// Something can be written, or the other side is gone.
+    ToWrite,
+}
+
 /// Waits until one of the fds is readable or the other side is gone; says of each whether it is. `None` waits for ever.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Vec<bool>> {
-    let mut polls: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    let fds: Vec<_> = fds.iter().map(|fd| (*fd, Ready::ToRead)).collect();
+    wait(&fds, timeout)
+}
+
+/// Waits until one of the fds is ready for what it is waited for; says of each whether it is. `None` waits for ever.
+pub fn wait(fds: &[(BorrowedFd<'_>, Ready)], timeout: Option<Duration>) -> Result<Vec<bool>> {
+    let flags = |ready| match ready {
+        Ready::ToRead => PollFlags::IN,
+        Ready::ToWrite => PollFlags::OUT,
+    };
+    let mut polls: Vec<PollFd<'_>> = fds.iter().map(|(fd, ready)| PollFd::new(fd, flags(*ready))).collect();
     // A timeout that no timespec can hold is as good as none.
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match rustix::event::poll(&mut polls, timeout.as_ref()) {

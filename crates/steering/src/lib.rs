@@ -40,7 +40,7 @@ pub use machine::Review;
 pub use presence::Presence;
 pub use record::{Record, STATE_VERSION, digest};
 pub use registration::{Member, Placement, Registered, Slots};
-pub use sampler::{Sample, Sampler};
+pub use sampler::{Observation, Sample, Sampler};
 pub use state::{Generation, Live, State};
 pub use status::Status;
 pub use step::Step;

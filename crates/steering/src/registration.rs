@@ -147,6 +147,16 @@ impl Live {
     }
 }
 
+impl Generation {
+    /// What is registered under each of its labels, in their order.
+    ///
+    /// # Errors
+    /// A call that failed.
+    pub fn slots(&self) -> Result<Vec<Slots>, Error> {
+        self.record.labels.iter().map(|label| Ok((label.clone(), self.live.registered(label)?))).collect()
+    }
+}
+
 impl State {
     /// Registers sockets under a label. Those of the same protocol and family that were there are replaced.
     ///

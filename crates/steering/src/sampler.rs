@@ -9,7 +9,10 @@ use sklookup_compiler::Counts;
 
 use crate::counters::{Own, add_all, before};
 use crate::error::Error;
-use crate::state::{Generation, State};
+use crate::state::{Generation, PATIENCE, State};
+use crate::status::{Around, InterfaceStatus, LabelStatus, RunStatus, Unseen};
+use crate::sums::Sum;
+use crate::wait::Deadline;
 
 /// Follows what is in effect in a namespace, across commits and unloads.
 ///
@@ -31,6 +34,27 @@ pub struct Sample {
     pub counts: Vec<Counts>,
     /// Whether this is the first sample of this generation: its bindings need not be those of the sample before.
     pub fresh: bool,
+}
+
+/// A sample, with what was found around it.
+#[derive(Debug)]
+pub struct Observation {
+    /// What was counted.
+    pub sample: Sample,
+    /// What all bindings counted.
+    pub total: Sum,
+    /// What the bindings that pass counted.
+    pub pass: Sum,
+    /// What the bindings that refuse counted.
+    pub refuse: Sum,
+    /// The labels with their sockets, sorted. Nobody was looked for who has a socket: `owners` are empty.
+    pub labels: Vec<LabelStatus>,
+    /// What the names of interfaces mean now.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The `run` commands that bindings belong to.
+    pub runs: Vec<RunStatus>,
+    /// What could not be seen.
+    pub unseen: Vec<Unseen>,
 }
 
 #[derive(Debug)]
@@ -79,9 +103,35 @@ impl Sampler {
         Ok(Some(sample))
     }
 
+    /// The same, with the sockets under the labels and whether they can be selected, interfaces and `run` commands.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn observe(&mut self) -> Result<Option<Observation>, Error> {
+        let mut deadline = Deadline::after(PATIENCE);
+        loop {
+            let Some(sample) = self.sample()? else { return Ok(None) };
+            let slots = sample.generation.slots();
+            // Swept away meanwhile, its labels would look empty.
+            if self.state.live_id()? == Some(sample.generation.live.id) {
+                let mut unseen = Vec::new();
+                let record = &sample.generation.record;
+                let Around { total, pass, refuse, labels, interfaces, runs } =
+                    self.state.around_without_owners(record, &sample.counts, slots?, &mut unseen);
+                return Ok(Some(Observation { sample, total, pass, refuse, labels, interfaces, runs, unseen }));
+            }
+            if deadline.passed() {
+                let netns = self.state.netns().describe().to_owned();
+                return Err(Error::Contended { netns, seconds: deadline.seconds() });
+            }
+        }
+    }
+
     fn open(&self) -> Result<Option<Opened>, Error> {
         self.state.read(|live| {
-            let generation = live.open()?;
+            let mut generation = live.open()?;
+            // Held for long, it would keep steering what somebody removes by hand.
+            generation.live.link = None;
             let own = Own::of(&generation)?;
             let before = before(&self.state, &generation)?;
             Ok(Opened { generation: Arc::new(generation), own, before })

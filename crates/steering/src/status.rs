@@ -20,6 +20,7 @@ use crate::registration::Registered;
 use crate::sums::Sum;
 
 pub use findings::{Finding, Kind};
+pub(crate) use observe::Around;
 
 /// What can be seen of the steering of a network namespace.
 #[derive(Debug)]

@@ -83,6 +83,18 @@ fn why_no(program: &str) -> Option<String> {
     (!is_there).then(|| format!("{program} is not installed"))
 }
 
+/// The same for a test that needs something besides, which `missing` says is not there.
+pub fn kernel_trial_unless(
+    missing: impl FnOnce() -> Option<&'static str> + Send + 'static,
+    name: &str,
+    test: impl FnOnce(&Sandbox) + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, || match why_no_hook().or_else(missing) {
+        None => run(test),
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}
+
 /// Why tests on the hook can't run here; `None`: they can.
 pub fn why_no_hook() -> Option<&'static str> {
     static REASON: OnceLock<Option<String>> = OnceLock::new();

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod list;
+pub mod metrics;
 pub mod programs;
 pub mod register;
 pub mod replay;

@@ -174,6 +174,9 @@ fn every_shape(sandbox: &Sandbox) {
     let (during, after) = a_run();
     documented.compare(&during);
     documented.compare(&after);
+    let textfile = files.write("sklookup.prom", "");
+    documented.compare(&document(&["metrics", "--textfile", &textfile]).1);
+    documented.compare(&a_server_of_metrics());
     let killed = ["run", "--bind", "tcp 127.9.0.0/16 80", "--", "/bin/sh", "-c", "kill -9 $$"];
     documented.compare(&document(&killed).1);
     documented.compare(&without_sys_admin());
@@ -313,6 +316,23 @@ fn a_run() -> (Value, Value) {
         assert!(Instant::now() < deadline, "the run never listened");
     }
     (during, one_document(&run.wait_with_output().unwrap().into()))
+}
+
+/// What a server of metrics prints at its end.
+fn a_server_of_metrics() -> Value {
+    let server = command(&["--json", "metrics", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It takes signals before it opens anything; until then one ends it, and nothing is printed.
+    let status = format!("/proc/{}/status", server.id());
+    let blocks = |line: &str| line.strip_prefix("SigBlk:").is_some_and(|set| set.trim() != "0000000000000000");
+    while !std::fs::read_to_string(&status).unwrap().lines().any(blocks) {
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&server), rustix::process::Signal::TERM).unwrap();
+    one_document(&server.wait_with_output().unwrap().into())
 }
 
 fn every_command() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use sklookup_bpf::{MapSpec, MapType};
 use sklookup_kernel::bpffs::{self, Kind};
-use sklookup_kernel::{Errno, Link, Map, Program, Sockmap};
+use sklookup_kernel::{Errno, Link, Map, Program, Sockmap, caps};
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
 use crate::samples::returning;
@@ -24,7 +24,17 @@ pub(crate) fn trials() -> Vec<Trial> {
         kernel_trial("pins::a_symlink_is_replaced_by_rename", symlinks),
         kernel_trial("pins::a_bpf_file_system_mounted_by_us_can_be_passed_through", mounted),
         kernel_trial("pins::every_escaped_label_is_a_name_that_the_file_system_takes", escaped_names),
+        kernel_trial("pins::a_pin_opens_without_any_capability", without_capabilities),
     ]
+}
+
+/// Since Linux 5.19; this kernel is one of those that tests run on.
+fn without_capabilities(sandbox: &Sandbox) {
+    assert!(caps::pins_open_without_any(&sandbox.bpffs));
+    assert!(
+        !caps::Caps::effective().unwrap().missing(&[caps::Cap::Bpf]).contains(&caps::Cap::Bpf),
+        "asking costs nothing"
+    );
 }
 
 fn array() -> Map {

@@ -18,10 +18,10 @@ use super::{
 use crate::error::Error;
 use crate::find::protocol;
 use crate::lock::{self, Attempt};
-use crate::record::digest;
-use crate::registration::Registered;
+use crate::record::{Record, digest};
+use crate::registration::{Registered, Slots};
 use crate::state::{Generation, Live, PATIENCE, State, generation_id};
-use crate::sums::Sums;
+use crate::sums::{Sum, Sums};
 use crate::wait::Deadline;
 
 impl State {
@@ -92,12 +92,7 @@ impl State {
         let mut deadline = Deadline::after(PATIENCE);
         loop {
             let Some((generation, counts)) = self.counted()? else { return Ok(None) };
-            let registered = generation
-                .record
-                .labels
-                .iter()
-                .map(|label| Ok((label.clone(), generation.live.registered(label)?)))
-                .collect::<Result<Vec<_>, Error>>();
+            let registered = generation.slots();
             // Swept away meanwhile, its labels would look empty.
             if self.live()?.is_some_and(|live| live.id == generation.live.id) {
                 return Ok(Some(Seen { generation, counts, registered: registered? }));
@@ -111,23 +106,9 @@ impl State {
 
     fn in_effect(&self, seen: Seen, unseen: &mut Vec<Unseen>) -> Result<InEffect, Error> {
         let Seen { generation: Generation { live, record, program }, counts, registered } = seen;
-        let sockets = self.sockets(&registered, unseen);
-        let sums = Sums::of(&record.policy, &counts);
-        let labels = labels(&record.policy, &sums, registered, sockets.as_ref());
-        let Sums { total, pass, refuse, .. } = sums;
-        let interfaces = match self.interface_indices(&record.interfaces) {
-            Ok(interfaces) => interfaces,
-            Err(error) => {
-                unseen.push(Unseen { what: "the interfaces of the namespace", why: error.to_string() });
-                Vec::new()
-            }
-        };
-        let mut owned: BTreeMap<Owner, usize> = BTreeMap::new();
-        for owner in record.policy.entries().iter().filter_map(|entry| entry.owner) {
-            *owned.entry(owner).or_default() += 1;
-        }
-        let run = |(owner, bindings)| RunStatus { owner, bindings, alive: self.is_alive(owner) };
-        let runs = owned.into_iter().map(run).collect();
+        let sockets = self.sockets(&registered, unseen).map(|entries| self.with_owners(entries, unseen));
+        let Around { total, pass, refuse, labels, interfaces, runs } =
+            self.around(&record, &counts, registered, sockets.as_ref(), unseen);
         Ok(InEffect {
             link: live.link.as_ref().map(Link::info).transpose()?.map(|info| info.id),
             generation: live.id,
@@ -144,20 +125,64 @@ impl State {
         })
     }
 
-    /// What is known of the registered sockets; `None` if the namespace's sockets can't be seen.
-    fn sockets(&self, registered: &[(Label, Vec<Registered>)], unseen: &mut Vec<Unseen>) -> Option<Sockets> {
+    /// What is found around a generation, but for who has the sockets: that means looking through every process.
+    pub(crate) fn around_without_owners(
+        &self,
+        record: &Record,
+        counts: &[Counts],
+        registered: Vec<Slots>,
+        unseen: &mut Vec<Unseen>,
+    ) -> Around {
+        let sockets = self.sockets(&registered, unseen).map(|entries| Sockets { entries, owners: Owners::default() });
+        self.around(record, counts, registered, sockets.as_ref(), unseen)
+    }
+
+    fn around(
+        &self,
+        record: &Record,
+        counts: &[Counts],
+        registered: Vec<Slots>,
+        sockets: Option<&Sockets>,
+        unseen: &mut Vec<Unseen>,
+    ) -> Around {
+        let sums = Sums::of(&record.policy, counts);
+        let labels = labels(&record.policy, &sums, registered, sockets);
+        let interfaces = match self.interface_indices(&record.interfaces) {
+            Ok(interfaces) => interfaces,
+            Err(error) => {
+                unseen.push(Unseen { what: "the interfaces of the namespace", why: error.to_string() });
+                Vec::new()
+            }
+        };
+        let mut owned: BTreeMap<Owner, usize> = BTreeMap::new();
+        for owner in record.policy.entries().iter().filter_map(|entry| entry.owner) {
+            *owned.entry(owner).or_default() += 1;
+        }
+        let run = |(owner, bindings)| RunStatus { owner, bindings, alive: self.is_alive(owner) };
+        let runs = owned.into_iter().map(run).collect();
+        Around { total: sums.total, pass: sums.pass, refuse: sums.refuse, labels, interfaces, runs }
+    }
+
+    /// The registered sockets by their cookies; `None` if the namespace's sockets can't be seen.
+    fn sockets(&self, registered: &[Slots], unseen: &mut Vec<Unseen>) -> Option<HashMap<u64, Entry>> {
         let cookies: BTreeSet<u64> =
             registered.iter().flat_map(|(_, slots)| slots).map(|registered| registered.cookie).collect();
         if cookies.is_empty() {
-            return Some(Sockets::default());
+            return Some(HashMap::new());
         }
-        let entries = match self.netns().run(|| entries(&cookies)).map_err(Error::from).flatten() {
-            Ok(entries) => entries,
+        match self.netns().run(|| entries(&cookies)).map_err(Error::from).flatten() {
+            Ok(entries) => Some(entries),
             Err(error) => {
                 unseen.push(Unseen { what: "the sockets of the namespace", why: error.to_string() });
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    fn with_owners(&self, entries: HashMap<u64, Entry>, unseen: &mut Vec<Unseen>) -> Sockets {
+        if entries.is_empty() {
+            return Sockets::default();
+        }
         let inodes = entries.values().map(|entry| entry.inode).collect();
         let owners = process::owners(&inodes);
         let nameless = entries.values().any(|entry| !owners.of.contains_key(&entry.inode));
@@ -170,7 +195,7 @@ impl State {
                 ),
             });
         }
-        Some(Sockets { entries, owners })
+        Sockets { entries, owners }
     }
 
     fn interface_indices(&self, applied: &BTreeMap<Interface, u32>) -> Result<Vec<InterfaceStatus>, Error> {
@@ -253,11 +278,21 @@ impl Hook {
 /// How long a writer may need from making a directory to holding it.
 const MOMENT: Duration = Duration::from_millis(30);
 
+/// What is found around a generation.
+pub(crate) struct Around {
+    pub(crate) total: Sum,
+    pub(crate) pass: Sum,
+    pub(crate) refuse: Sum,
+    pub(crate) labels: Vec<LabelStatus>,
+    pub(crate) interfaces: Vec<InterfaceStatus>,
+    pub(crate) runs: Vec<RunStatus>,
+}
+
 /// What was read of a generation while it was live.
 struct Seen {
     generation: Generation,
     counts: Vec<Counts>,
-    registered: Vec<(Label, Vec<Registered>)>,
+    registered: Vec<Slots>,
 }
 
 /// Registered sockets that are in the namespace's tables, by cookie, and who has them.
@@ -318,14 +353,9 @@ fn health(slot: Registered, entry: &Entry) -> Health {
     }
 }
 
-fn labels(
-    policy: &Policy,
-    sums: &Sums<'_>,
-    registered: Vec<(Label, Vec<Registered>)>,
-    sockets: Option<&Sockets>,
-) -> Vec<LabelStatus> {
+fn labels(policy: &Policy, sums: &Sums<'_>, registered: Vec<Slots>, sockets: Option<&Sockets>) -> Vec<LabelStatus> {
     let mut needs = needs(policy);
-    let status = |(label, slots): (Label, Vec<Registered>)| {
+    let status = |(label, slots): Slots| {
         let sum = sums.labels.get(&label).copied().unwrap_or_default();
         let socket = |slot| match sockets {
             Some(sockets) => sockets.status(slot),
