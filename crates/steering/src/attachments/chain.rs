@@ -48,7 +48,8 @@ pub enum Whose {
 }
 
 impl Chain {
-    /// What can be seen of the hook of a namespace; `bpffs` is `None` where there is none, so that nothing is ours.
+    /// What can be seen of the hook of a namespace. `ours` is the bpffs with what we keep in it; `None` where there is none, so
+    /// that nothing is ours.
     ///
     /// # Errors
     /// A call that failed for another reason than rights.
@@ -58,7 +59,7 @@ impl Chain {
             policy => policy.and_then(Result::ok).flatten(),
         };
         let Hook { programs, mut unseen } = Hook::of(netns, None);
-        let (attachments, litter) = match ours.map(|(_, _, attachments)| attachments.list()) {
+        let (mut attachments, litter) = match ours.map(|(_, _, attachments)| attachments.list()) {
             None => Default::default(),
             Some(Err(error)) if error.is_denied() => {
                 let why = format!("{error}; only their owner can");
@@ -77,7 +78,6 @@ impl Chain {
             let why = "not every directory of the bpffs may be listed, or it has more than 10,000 names".to_owned();
             unseen.push(Unseen { what: "where some of them are pinned", why });
         }
-        let mut attachments = attachments;
         let mut on_hook = |Attached { id, info, .. }: Attached| {
             let whose = match attachments.iter().position(|attachment| attachment.program == id) {
                 _ if policy == Some(id) => Whose::Policy,
