@@ -7,6 +7,8 @@ mod metrics;
 mod programs;
 mod replay;
 mod rollback;
+#[cfg(feature = "tui")]
+mod top;
 mod watch;
 
 use std::path::PathBuf;
@@ -92,6 +94,9 @@ pub enum Command {
     Metrics(Metrics),
     /// Say which socket gets a packet, and why
     Explain(Explain),
+    /// Watch what is steered, on a terminal
+    #[cfg(feature = "tui")]
+    Top(Top),
     /// Go back to a policy that was in effect before
     Rollback(Rollback),
     /// Say what a policy would do to recorded traffic
@@ -490,6 +495,8 @@ pub struct Completions {
 pub use self::programs::{Attach, Detach, Programs, SeatArg};
 pub use self::replay::Replay;
 pub use self::rollback::Rollback;
+#[cfg(feature = "tui")]
+pub use self::top::Top;
 pub use crate::socket_match::SocketMatch;
 pub use complete_names::{CompleteNames, NameKind};
 pub use explain::{Explain, Target};

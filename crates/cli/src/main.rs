@@ -39,6 +39,9 @@ fn main() -> ExitCode {
         Command::Metrics(args) => args.textfile.is_none(),
         _ => false,
     };
+    // Who draws on the terminal has no room for more.
+    #[cfg(feature = "tui")]
+    let prints = prints || matches!(cli.command, Command::Top(_));
     let progress = Progress::begin(global.json || prints);
     let (name, result) = match &cli.command {
         Command::Run(args) => return command::run::run(global, args),
@@ -55,6 +58,8 @@ fn main() -> ExitCode {
         Command::List(args) => ("list", command::list::list(global, args)),
         Command::Metrics(args) => ("metrics", command::metrics::metrics(global, args)),
         Command::Explain(args) => ("explain", command::explain::explain(global, args)),
+        #[cfg(feature = "tui")]
+        Command::Top(args) => ("top", command::top::top(global, args)),
         Command::Rollback(args) => ("rollback", command::rollback::rollback(global, args)),
         Command::Replay(args) => ("replay", command::replay::replay(global, args)),
         Command::Export => ("export", command::export::export(global)),

@@ -93,7 +93,7 @@ fn draw() {
 }
 
 /// Whether the terminal can't empty a line, or does not say what it can.
-fn is_dumb() -> bool {
+pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 

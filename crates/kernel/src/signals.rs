@@ -102,6 +102,12 @@ pub fn send(pidfd: BorrowedFd<'_>, signal: Signal) -> std::result::Result<(), Er
     door::through("pidfd_send_signal", On::Fd(pidfd), || rustix::process::pidfd_send_signal(pidfd, signal))
 }
 
+/// Stops this process and all of its group, as Ctrl-Z does; returns when somebody has it go on.
+pub fn stop_group() -> Result<()> {
+    door::through("kill", On::Nothing, || rustix::process::kill_current_process_group(Signal::STOP))
+        .map_err(|errno| Error::new("kill", "the own process group", errno))
+}
+
 /// What an fd is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {

@@ -5,7 +5,7 @@ mod ports;
 mod sentences;
 mod sockets;
 mod text;
-mod to;
+pub mod to;
 
 use std::path::Path;
 

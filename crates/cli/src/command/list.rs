@@ -79,6 +79,15 @@ pub fn list(global: &Global, args: &List) -> Result<Answer, Failure> {
     Ok(Answer::yes(text, json).exit(if some { YES } else { NO }).saying(nothing.into_iter().chain(unseen)))
 }
 
+/// What each registered socket gets, for people: as `list --sockets` has it.
+#[cfg(feature = "tui")]
+pub fn sockets_text(state: &sklookup_steering::State) -> Result<String, sklookup_steering::Error> {
+    let Some((in_effect, _)) = state.observe()? else { return Ok(String::new()) };
+    let listed: Vec<Listed<'_>> = in_effect.record.policy.entries().iter().zip(&in_effect.counts).collect();
+    let all = Picked { label: None, protocol: None, to: None, port: None, pid: None, matches: &[] };
+    Ok(sockets::text(&sockets::groups(&in_effect.labels, &listed, &all, None)))
+}
+
 /// What is listed, and what it is picked by.
 #[derive(Default)]
 struct Seen {

@@ -19,6 +19,8 @@ pub mod rollback;
 pub mod run;
 pub mod status;
 pub mod test;
+#[cfg(feature = "tui")]
+pub mod top;
 pub mod unload;
 pub mod upgrade;
 pub mod watch;

@@ -344,7 +344,8 @@ fn every_command() {
     let names = commands.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
     let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
     assert!(names.contains(&"apply") && names.len() > 10, "{names:?}");
-    for name in names {
+    // What is drawn on a terminal has no document.
+    for name in names.into_iter().filter(|name| *name != "top") {
         assert!(documented.headings().contains(name), "docs/json.md says nothing of `{name}`");
     }
 }

@@ -79,7 +79,8 @@ fn by_policy(global: &Global, policy: &Policy, label: &Label) -> Result<Answer, 
         return Err(Failure { exit: NO, said: vec![Said::new(format!("label {label}: no binding names it"))] });
     }
     let mut text = format!("{label}: {}\n", many(bindings.len(), "binding"));
-    let shares = shares(global, policy, &bindings, &mut text);
+    write_shares(&mut text, policy, &bindings).expect("a String takes all");
+    let shares = if global.json { share_documents(policy, &bindings) } else { Vec::new() };
     let reached = bindings.iter().any(|&binding| Share::of(policy, binding).decides);
     let json = json!({ "label": label.as_str(), "reached": reached, "bindings": shares });
     Ok(Answer::yes(text, json).exit(if reached { YES } else { NO }))
@@ -97,18 +98,35 @@ fn label_answer(global: &Global, found: &ToLabel) -> Answer {
     };
     let reached =
         bindings.iter().filter(|binding| is_served(binding)).any(|&binding| Share::of(&around.policy, binding).decides);
-    let mut text = format!("{label}: {}\n", many(bindings.len(), "binding"));
-    sentences::reservation(&mut text, around).expect("a String takes all");
-    for serving in serving {
-        write_serving(&mut text, serving, &around.sockets).expect("a String takes all");
-    }
-    text.push('\n');
-    let shares = shares(global, &around.policy, bindings, &mut text);
-    sentences::unseen(&mut text, around).expect("a String takes all");
+    let text = if global.json { String::new() } else { label_text(found) };
+    let bindings = if global.json { share_documents(&around.policy, bindings) } else { Vec::new() };
     let serving: Vec<Value> = serving.iter().map(serving_document).collect();
-    let mut json = json!({ "label": label.as_str(), "reached": reached, "bindings": shares, "serving": serving });
+    let mut json = json!({ "label": label.as_str(), "reached": reached, "bindings": bindings, "serving": serving });
     document::around(around).into_iter().for_each(|(key, value)| json[key] = value);
     Answer::yes(text, json).exit(exit(reached, around.is_whole()))
+}
+
+/// Who sends to a label, for people.
+pub fn label_text(found: &ToLabel) -> String {
+    let ToLabel { label, bindings, serving, around } = found;
+    let mut text = format!("{label}: {}\n", many(bindings.len(), "binding"));
+    let mut write = || {
+        sentences::reservation(&mut text, around)?;
+        serving.iter().try_for_each(|serving| write_serving(&mut text, serving, &around.sockets))?;
+        text.push('\n');
+        write_shares(&mut text, &around.policy, bindings)?;
+        sentences::unseen(&mut text, around)
+    };
+    write().expect("a String takes all");
+    text
+}
+
+/// What a binding has of what it matches, for people.
+#[cfg(feature = "tui")]
+pub fn share_text(policy: &Policy, binding: usize) -> String {
+    let mut text = String::new();
+    write_share(&mut text, policy, &Share::of(policy, binding)).expect("a String takes all");
+    text
 }
 
 fn sockets_answer(global: &Global, found: &ToSockets) -> Answer {
@@ -146,18 +164,20 @@ fn named_by(policy: &Policy, label: &Label) -> Vec<usize> {
     entries.filter(|(_, entry)| entry.binding.label() == Some(label)).map(|(index, _)| index).collect()
 }
 
-/// What bindings have of what they match: some of them as text, or all of them as the documents returned.
-fn shares(global: &Global, policy: &Policy, bindings: &[usize], text: &mut String) -> Vec<Value> {
-    if global.json {
-        return bindings.iter().map(|&binding| share_document(policy, &Share::of(policy, binding))).collect();
-    }
+/// What bindings have of what they match: all of them, for machines.
+fn share_documents(policy: &Policy, bindings: &[usize]) -> Vec<Value> {
+    bindings.iter().map(|&binding| share_document(policy, &Share::of(policy, binding))).collect()
+}
+
+/// Some of them, for people.
+fn write_shares(text: &mut String, policy: &Policy, bindings: &[usize]) -> std::fmt::Result {
     for &binding in bindings.iter().take(SHOWN) {
-        write_share(text, policy, &Share::of(policy, binding)).expect("a String takes all");
+        write_share(text, policy, &Share::of(policy, binding))?;
     }
-    if let more @ 1.. = bindings.len().saturating_sub(SHOWN) {
-        writeln!(text, "  and {} more; --json has them all", many(more, "binding")).expect("a String takes all");
+    match bindings.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => writeln!(text, "  and {} more; --json has them all", many(more, "binding")),
     }
-    Vec::new()
 }
 
 fn write_share(text: &mut String, policy: &Policy, share: &Share) -> std::fmt::Result {
@@ -233,7 +253,12 @@ fn write_socket(
         if bindings.is_empty() {
             writeln!(text, "  no binding of it for such packets")?;
         }
-        let shares = shares(global, &around.policy, bindings, text);
+        let shares = if global.json {
+            share_documents(&around.policy, bindings)
+        } else {
+            write_shares(text, &around.policy, bindings)?;
+            Vec::new()
+        };
         labels.push(json!({
             "label": label.as_str(),
             "family": family_word(*family),
