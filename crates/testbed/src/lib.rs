@@ -68,7 +68,19 @@ pub fn kernel_trial(name: &str, test: impl FnOnce(&Sandbox) + Send + 'static) ->
     })
 }
 
-/// A test on the hook that needs a program which not every machine has.
+/// The same for a test that needs something besides, which `missing` says is not there.
+pub fn kernel_trial_unless(
+    missing: impl FnOnce() -> Option<&'static str> + Send + 'static,
+    name: &str,
+    test: impl FnOnce(&Sandbox) + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, || match why_no_hook().or_else(missing) {
+        None => run(test),
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}
+
+/// The same for a test that needs a program which not every machine has.
 pub fn kernel_trial_with(program: &'static str, name: &str, test: impl FnOnce(&Sandbox) + Send + 'static) -> Trial {
     Trial::ignorable_test(name, move || match why_no_hook().map(str::to_owned).or_else(|| why_no(program)) {
         None => run(test),
@@ -81,18 +93,6 @@ fn why_no(program: &str) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
     (!is_there).then(|| format!("{program} is not installed"))
-}
-
-/// The same for a test that needs something besides, which `missing` says is not there.
-pub fn kernel_trial_unless(
-    missing: impl FnOnce() -> Option<&'static str> + Send + 'static,
-    name: &str,
-    test: impl FnOnce(&Sandbox) + Send + 'static,
-) -> Trial {
-    Trial::ignorable_test(name, || match why_no_hook().or_else(missing) {
-        None => run(test),
-        Some(reason) => Ok(Completion::ignored_with(reason)),
-    })
 }
 
 /// Why tests on the hook can't run here; `None`: they can.

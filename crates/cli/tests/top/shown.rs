@@ -110,8 +110,8 @@ fn resized(sandbox: &Sandbox) {
         bind(&format!("web tcp 127.7.0.1 {port}"));
     }
     let tmux = Tmux::open(sandbox, 120, 12);
-    tmux.top("--interval 0.2 ");
-    tmux.until("six rows", |screen| screen.matches("web tcp").count() == 7);
+    tmux.top("--interval 0.2");
+    tmux.until("seven rows", |screen| screen.matches("web tcp").count() == 7);
     tmux.resize(90, 30);
     tmux.until("more rows", |screen| screen.matches("web tcp").count() == 25);
     tmux.resize(40, 8);
