@@ -11,8 +11,8 @@ pub struct Snapshot {
     pub seen: Result<Option<Seen>, Error>,
     /// How long it took.
     pub took: Duration,
-    /// When it was begun.
-    begun: Instant,
+    /// When it was done.
+    ended: Instant,
 }
 
 /// What is in effect.
@@ -39,8 +39,9 @@ impl Gatherer {
 
     /// What there is to tell now, and whether it was read for this call.
     ///
-    /// A snapshot serves for a tenth of a second, and for four times as long as it took: so however often somebody asks,
-    /// reading takes a fifth of a CPU at most.
+    /// A snapshot serves for a tenth of a second or for four times as long as it took, but a second at most, after it was read: so however often
+    /// somebody asks, reading takes a fifth of a CPU as long as it takes less than a fifth of a second, and nobody is told
+    /// old news because a large policy was just opened.
     pub fn snapshot(&mut self) -> (Arc<Snapshot>, bool) {
         if let Some(last) = self.last.as_ref().filter(|last| last.serves()) {
             return (last.clone(), false);
@@ -54,7 +55,7 @@ impl Gatherer {
     pub fn fresh(&mut self) -> Snapshot {
         let begun = Instant::now();
         let seen = self.seen();
-        Snapshot { seen, took: begun.elapsed(), begun }
+        Snapshot { seen, took: begun.elapsed(), ended: Instant::now() }
     }
 
     fn seen(&mut self) -> Result<Option<Seen>, Error> {
@@ -71,7 +72,9 @@ impl Gatherer {
 
 impl Snapshot {
     fn serves(&self) -> bool {
-        const SHARED: Duration = Duration::from_millis(100);
-        self.begun.elapsed() < SHARED.max(self.took * 5)
+        const LEAST: Duration = Duration::from_millis(100);
+        const MOST: Duration = Duration::from_secs(1);
+        // From its end on: else who asks while one is being read would never find it young.
+        self.ended.elapsed() < (self.took * 4).clamp(LEAST, MOST)
     }
 }

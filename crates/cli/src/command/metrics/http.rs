@@ -169,4 +169,26 @@ mod tests {
         assert_eq!(head_end(b"GET / HTTP/1.1\n\n"), Some(14));
         assert_eq!(head_end(b"GET / HTTP/1.1\r\n"), None);
     }
+
+    #[test]
+    fn whatever_comes_is_a_request_or_has_a_status() {
+        let head =
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text;version=1.0.0;q=0.9,*/*;q=0.1";
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..50_000 {
+            let mut bytes = head.to_vec();
+            for _ in 0..random.usize(1..8) {
+                let at = random.usize(..bytes.len());
+                match random.u8(..3) {
+                    0 => bytes[at] = random.u8(..),
+                    1 => bytes.truncate(at + 1),
+                    _ => bytes.insert(at, *random.choice(b" ;,=:\r\n\xff").expect("not empty")),
+                }
+            }
+            head_end(&bytes);
+            if let Err((code, _)) = request(&bytes) {
+                assert!([400, 404, 405, 505].contains(&code), "{code}: {bytes:?}");
+            }
+        }
+    }
 }
