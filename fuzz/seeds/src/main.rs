@@ -16,6 +16,7 @@ use toml::{Table, Value};
 const DIRECTORIES: [&str; 2] = ["testdata/lookup", "crates/policy/testdata"];
 const DOCUMENTS: [&str; 3] = ["README.md", "docs/cases.md", "docs/policy.md"];
 const STATES: &str = "testdata/state";
+const CAPTURES: &str = "testdata/captures";
 const OBJECTS: &str = "testdata/objects";
 
 /// For the maps of a vm's input: all an array, all a hash, all a SOCKMAP, all a SOCKHASH, or one after the other.
@@ -54,6 +55,12 @@ fn main() -> Result {
     }
     for path in files(Path::new(STATES))? {
         corpus.add("record", &fs::read(path)?)?;
+    }
+    for path in files(Path::new(CAPTURES))?.iter().filter(|path| path.extension().is_some_and(|kind| kind != "md")) {
+        // What is said beside it: nothing, and everything.
+        for asked in [0, 0xff] {
+            corpus.add("capture", &[&[asked], &fs::read(path)?[..]].concat())?;
+        }
     }
     for directory in files(Path::new(OBJECTS))?.iter().filter(|path| path.is_dir()) {
         for path in files(directory)?.iter().filter(|path| path.extension().is_some_and(|kind| kind == "o")) {
