@@ -115,6 +115,8 @@ pub enum Ready {
     ToRead,
     /// Something can be written, or the other side is gone.
     ToWrite,
+    /// The other side is gone.
+    Gone,
 }
 
 /// Waits until one of the fds is readable or the other side is gone; says of each whether it is. `None` waits for ever.
@@ -128,6 +130,7 @@ pub fn wait(fds: &[(BorrowedFd<'_>, Ready)], timeout: Option<Duration>) -> Resul
     let flags = |ready| match ready {
         Ready::ToRead => PollFlags::IN,
         Ready::ToWrite => PollFlags::OUT,
+        Ready::Gone => PollFlags::empty(),
     };
     let mut polls: Vec<PollFd<'_>> = fds.iter().map(|(fd, ready)| PollFd::new(fd, flags(*ready))).collect();
     // A timeout that no timespec can hold is as good as none.

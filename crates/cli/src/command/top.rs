@@ -3,6 +3,7 @@
 mod details;
 mod draw;
 mod history;
+mod keys;
 mod screen;
 mod tally;
 mod view;
@@ -11,12 +12,12 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use ratatui::crossterm::event::{self, Event};
-use ratatui::crossterm::terminal;
-use sklookup_kernel::signals::{Signal, Signals, stop_group, wait_readable};
+use ratatui::crossterm::event::Event;
+use sklookup_kernel::signals::{Ready, Signal, Signals, stop_group, wait};
 use sklookup_steering::Sampler;
 
 use self::details::Subject;
+use self::keys::Keys;
 use self::screen::Screen;
 use self::tally::Tally;
 use self::view::{View, Wish};
@@ -65,6 +66,7 @@ struct Watch<'a> {
 impl Watch<'_> {
     /// Until a key or a signal ends it, whose number is returned.
     fn go_on(&mut self, args: &Top, screen: &mut Screen, signals: &mut Signals) -> io::Result<Option<i32>> {
+        let mut keys = Keys::listen()?;
         let mut next = Instant::now();
         loop {
             if Instant::now() >= next {
@@ -73,8 +75,10 @@ impl Watch<'_> {
             }
             screen.draw(|frame| draw::draw(frame, &self.tally, &mut self.view))?;
             let left = next.saturating_duration_since(Instant::now());
-            let ready =
-                wait_readable(&[io::stdin().as_fd(), signals.as_fd()], Some(left)).map_err(|error| error.errno())?;
+            let terminal = io::stdin();
+            let fds =
+                [(terminal.as_fd(), Ready::Gone), (keys.as_fd(), Ready::ToRead), (signals.as_fd(), Ready::ToRead)];
+            let ready = wait(&fds, Some(left)).map_err(|error| error.errno())?;
             while let Some(signal) = signals.read().map_err(|error| error.errno())? {
                 match signal.number {
                     number if number == Signal::WINCH.as_raw() => {}
@@ -82,10 +86,11 @@ impl Watch<'_> {
                     number => return Ok(Some(number)),
                 }
             }
-            let mut any = false;
-            while event::poll(std::time::Duration::ZERO)? {
-                any = true;
-                let Event::Key(key) = event::read()? else { continue };
+            if ready[0] {
+                return Ok(Some(Signal::HUP.as_raw()));
+            }
+            for event in keys.read()? {
+                let Event::Key(key) = event else { continue };
                 match self.view.key(key, &self.tally) {
                     Wish::Nothing => {}
                     Wish::Leave => return Ok(None),
@@ -93,10 +98,6 @@ impl Watch<'_> {
                     Wish::Sockets => self.show_sockets(),
                     Wish::Details(subject) => self.show_details(&subject),
                 }
-            }
-            // Readable without anything to read: the terminal is gone, and this is its end.
-            if ready[0] && !any {
-                terminal::size()?;
             }
         }
     }

@@ -40,7 +40,9 @@ impl Screen {
     /// Takes it again; nothing of what was drawn is there any more.
     pub fn enter_again(&mut self) -> io::Result<()> {
         take()?;
-        self.terminal.clear()
+        // Not `clear`: it asks the terminal where the cursor is, and who reads the keys would get the answer.
+        self.terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        Ok(())
     }
 }
 
