@@ -2,8 +2,9 @@
 //!
 //! It knows nothing of sklookup: `hello 8080`, then `curl http://127.0.0.1:8080/`.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write, copy, sink};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
 
 fn main() -> std::io::Result<()> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(8080);
@@ -23,5 +24,10 @@ fn greet(mut client: TcpStream) -> std::io::Result<()> {
     let asked = client.local_addr()?;
     let mut request = [0; 1024];
     let _ = client.read(&mut request)?;
-    write!(client, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhello: you came to {asked}\n")
+    write!(client, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhello: you came to {asked}\n")?;
+    // Closed with something unread, the connection is reset, and the answer may be lost with it.
+    client.shutdown(Shutdown::Write)?;
+    client.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let _ = copy(&mut client.take(1 << 16), &mut sink());
+    Ok(())
 }
