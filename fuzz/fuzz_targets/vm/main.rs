@@ -58,7 +58,13 @@ struct Played {
 impl Played {
     /// On a machine of its own.
     fn new(head: &[u8; HEAD], insns: &[Insn], budget: u64) -> Result<Played, LoadError> {
-        let machine = Machine::new(Config { cpus: 2, seed: 7, instructions: budget, memory: 1 << 20 });
+        let machine = Machine::new(Config {
+            cpus: 2,
+            seed: 7,
+            instructions: budget,
+            all_instructions: u64::MAX,
+            memory: 1 << 20,
+        });
         let netns = Netns::new_private(&machine);
         let udp = |reuse_port| {
             let socket = Socket::open(&netns, sklookup_engine::Protocol::Udp, sklookup_engine::Family::V4);
