@@ -77,7 +77,7 @@ impl Tally {
                     (per_second(counts.hits, before.hits), per_second(errors(counts), errors(&before)))
                 }
             };
-            self.histories[Tally::BINDINGS].note(index, row.runs.round() as u64);
+            self.histories[Tally::BINDINGS].note(index, in_history(row.runs));
             for sum in [&mut self.total, &mut self.groups[self.group_of[index]].row] {
                 sum.sum.add(&row.sum);
                 sum.runs += row.runs;
@@ -85,9 +85,9 @@ impl Tally {
             }
         }
         for (number, group) in self.groups.iter().enumerate() {
-            self.histories[Tally::GROUPS].note(number, group.row.runs.round() as u64);
+            self.histories[Tally::GROUPS].note(number, in_history(group.row.runs));
         }
-        self.histories[Tally::TOTAL].note(0, self.total.runs.round() as u64);
+        self.histories[Tally::TOTAL].note(0, in_history(self.total.runs));
         self.counts = counts;
         self.at = Some(now);
     }
@@ -136,6 +136,11 @@ impl Tally {
     }
 }
 
+/// A rate as histories have it: whatever is not zero is not zero there.
+fn in_history(rate: f64) -> u64 {
+    rate.ceil() as u64
+}
+
 /// Hook runs that did not get the socket they were meant for.
 pub fn errors(counts: &Counts) -> u64 {
     let Counts { hits: _, no_socket, unsupported, wrong_protocol, wrong_family, already_selected } = *counts;
@@ -170,6 +175,18 @@ mod tests {
         let groups: Vec<(&str, f64)> = tally.groups.iter().map(|group| (group.name.as_str(), group.row.runs)).collect();
         assert_eq!(groups, [("a", 11.0), ("pass", 0.0)]);
         assert_eq!(tally.histories[Tally::GROUPS].last(0, 2), [0, 11]);
+    }
+
+    #[test]
+    fn what_happens_less_than_once_a_second_is_no_silence() {
+        let policy = policy(&["a tcp 192.0.2.1 80"]);
+        let mut tally = Tally::default();
+        let start = Instant::now();
+        tally.take(&policy, vec![hits(0, 0)], start);
+        tally.take(&policy, vec![hits(1, 0)], start + Duration::from_secs(10));
+        for histories in &tally.histories {
+            assert_eq!(histories.last(0, 2), [0, 1]);
+        }
     }
 
     #[test]
