@@ -14,7 +14,7 @@ use command::sklookup;
 fn main() {
     let shells: [(&'static str, Ask); 3] = [("bash", bash), ("zsh", zsh), ("fish", fish)];
     let trial = |(shell, ask): (&'static str, Ask)| {
-        let name = format!("{shell}_completes_labels_and_namespaces");
+        let name = format!("{shell}_completes_labels_attached_programs_and_namespaces");
         kernel_trial_with(shell, &name, move |sandbox| completes(sandbox, shell, ask))
     };
     sklookup_testbed::main(shells.map(trial).into());
@@ -31,6 +31,10 @@ fn completes(sandbox: &Sandbox, shell: &str, ask: Ask) {
     for binding in ["web tcp 127.7.0.0/16 80", "web-admin tcp 127.7.0.1 81", "dns udp 127.7.0.1 53"] {
         assert_eq!(sklookup(&["bind", binding]).exit, 0);
     }
+    let object = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/objects/clang-19-v3/assign.o");
+    for name in ["edge", "edge-2", "other", "ed\u{1b}[2J"] {
+        assert_eq!(sklookup(&["attach", object.to_str().unwrap(), "--name", name]).exit, 0);
+    }
     let script = sandbox.scratch.join("_sklookup");
     std::fs::write(&script, sklookup(&["completions", shell]).stdout).unwrap();
     for (words, expected) in [
@@ -40,6 +44,9 @@ fn completes(sandbox: &Sandbox, shell: &str, ask: Ask) {
         (&["unregister", "web-"], &["web-admin"]),
         (&["explain", "--to", "we"], &["web", "web-admin"]),
         (&["--netns", "/proc/self/ns/net", "unregister", "d"], &["dns"]),
+        (&["detach", "e"], &["edge", "edge-2"]),
+        (&["--netns", "/proc/self/ns/net", "detach", "o"], &["other"]),
+        (&["attach", "steer.o", "--name", "ed"], &["edge", "edge-2"]),
         (&["status", "--net"], &["--netns"]),
         (&["expl"], &["explain"]),
     ] {

@@ -14,6 +14,8 @@ pub struct CompleteNames {
 pub enum NameKind {
     /// Labels of the applied policy.
     Labels,
+    /// What `attach` has put on the hook.
+    Attached,
     /// Network namespaces that `ip netns` knows.
     Namespaces,
 }

@@ -18,7 +18,7 @@ pub fn completions(args: &Completions) -> Result<Answer, Failure> {
     Ok(Answer::yes(script.clone(), json!({ "shell": args.shell.to_string(), "script": script })))
 }
 
-/// A script that asks for labels and namespaces as well: what clap_complete makes knows only what the definition says.
+/// A script that asks for labels, attached programs and namespaces as well: what clap_complete makes knows only what the definition says.
 fn with_names(shell: Shell, mut script: String) -> String {
     match shell {
         Shell::Bash => script.push_str(include_str!("completions/names.bash")),
@@ -29,6 +29,8 @@ fn with_names(shell: Shell, mut script: String) -> String {
                 (":LABEL:_default", ":LABEL:_sklookup_labels"),
                 (":label -- The label:_default", ":label -- The label:_sklookup_labels"),
                 (":LABEL|SOCKET:_default", ":LABEL|SOCKET:_sklookup_labels"),
+                ("it was attached:_default", "it was attached:_sklookup_attached"),
+                (r"program'\''s]:NAME:_default", r"program'\''s]:NAME:_sklookup_attached"),
             ] {
                 script = script.replace(taken, by);
             }

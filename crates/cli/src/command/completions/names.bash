@@ -1,5 +1,5 @@
 
-# Names that only the machine knows: of labels and network namespaces.
+# Names that only the machine knows: of labels, attached programs and network namespaces.
 _sklookup_names() {
     local what=$1 netns=() place
     for ((place = 1; place < COMP_CWORD - 1; place++)); do
@@ -13,6 +13,8 @@ _sklookup_and_names() {
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --netns) COMPREPLY=(); _sklookup_names namespaces ;;
         --label | --to) COMPREPLY=(); _sklookup_names labels ;;
+        --name) COMPREPLY=(); _sklookup_names attached ;;
+        detach) _sklookup "$@"; _sklookup_names attached ;;
         register | unregister | bind) _sklookup "$@"; _sklookup_names labels ;;
         *) _sklookup "$@" ;;
     esac

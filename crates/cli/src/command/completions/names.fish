@@ -1,5 +1,5 @@
 
-# Names that only the machine knows: of labels and network namespaces.
+# Names that only the machine knows: of labels, attached programs and network namespaces.
 function __sklookup_names
     set -l words (commandline -opc)
     set -l netns
@@ -13,3 +13,5 @@ complete -c sklookup -l netns -x -a "(__sklookup_names namespaces)"
 complete -c sklookup -n "__fish_seen_subcommand_from list" -l label -x -a "(__sklookup_names labels)"
 complete -c sklookup -n "__fish_seen_subcommand_from explain" -l to -x -a "(__sklookup_names labels)"
 complete -c sklookup -n "__fish_seen_subcommand_from register unregister bind" -f -a "(__sklookup_names labels)"
+complete -c sklookup -n "__fish_seen_subcommand_from detach" -f -a "(__sklookup_names attached)"
+complete -c sklookup -n "__fish_seen_subcommand_from attach" -l name -x -a "(__sklookup_names attached)"

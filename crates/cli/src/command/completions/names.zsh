@@ -1,5 +1,5 @@
 
-# Names that only the machine knows: of labels and network namespaces.
+# Names that only the machine knows: of labels, attached programs and network namespaces.
 _sklookup_names() {
     local -a names netns
     local place=${words[(i)--netns]}
@@ -8,4 +8,5 @@ _sklookup_names() {
     (( ${#names[1]} )) && compadd -a names
 }
 _sklookup_labels() { _sklookup_names labels }
+_sklookup_attached() { _sklookup_names attached }
 _sklookup_namespaces() { _sklookup_names namespaces }
