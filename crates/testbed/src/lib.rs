@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -16,8 +17,9 @@ use std::sync::OnceLock;
 use libtest_mimic::Arguments;
 pub use libtest_mimic::{Completion, Trial};
 use rustix::io::Errno;
+use rustix::mount::mount_bind;
 pub use sklookup_kernel::Sandbox;
-use sklookup_kernel::{SandboxError, in_sandbox};
+use sklookup_kernel::{Netns, SandboxError, in_sandbox};
 
 pub mod fault;
 mod hook;
@@ -118,6 +120,18 @@ pub fn why_no_sandbox() -> Option<&'static str> {
 pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     let status = Command::new("cp").arg("--").args([from.as_ref(), to.as_ref()]).status().expect("cp is everywhere");
     assert!(status.success(), "cp {} {}", from.as_ref().display(), to.as_ref().display());
+}
+
+/// Has `ip netns` know a namespace by a name, in the `/run` of a sandbox.
+///
+/// # Panics
+///
+/// When it can't be mounted.
+pub fn name_netns(netns: &Netns, name: &str) {
+    let file = Path::new("/run/netns").join(name);
+    std::fs::create_dir_all("/run/netns").expect("/run is ours");
+    std::fs::write(&file, "").expect("/run is ours");
+    mount_bind(format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd()), &file).expect("mounts are ours");
 }
 
 fn run(test: impl FnOnce(&Sandbox) + Send) -> Result<Completion, libtest_mimic::Failed> {

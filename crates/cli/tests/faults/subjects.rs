@@ -27,7 +27,7 @@ pub const OTHER: &str = "web tcp 127.9.0.0/16 80";
 
 pub const BOUND: &[Step] = &[Step::Bind(WEB), Step::Register("web", "first")];
 
-/// Every command that changes something, but `run`.
+/// Every command that changes something, but `run` and `rollback`.
 pub const SUBJECTS: [Subject; 7] = [
     Subject {
         name: "first_apply_and_unload",
@@ -74,3 +74,13 @@ pub const SUBJECTS: [Subject; 7] = [
     },
     Subject { name: "upgrade", before: BOUND, there: Step::Upgrade, back: None, anew: false },
 ];
+
+/// What is gone back to is what has the number when it is read: another command meanwhile moves the numbers on. So it is killed
+/// and failed as the others are, but not stopped.
+pub const ROLLBACK: Subject = Subject {
+    name: "rollback_and_apply_of_what_is_kept",
+    before: &[Step::Name, Step::Apply(&[WEB, OLD]), Step::Register("web", "first"), Step::Apply(&[WEB, API])],
+    there: Step::Rollback(&[WEB, OLD]),
+    back: Some(Step::Apply(&[WEB, API])),
+    anew: false,
+};

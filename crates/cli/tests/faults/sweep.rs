@@ -3,7 +3,7 @@
 use sklookup_testbed::{Fault, Sandbox, Trial, kernel_trial};
 
 use crate::sites::Sites;
-use crate::subjects::{SUBJECTS, Subject};
+use crate::subjects::{ROLLBACK, SUBJECTS, Subject};
 use crate::world::{Effect, Step, World};
 
 pub type Mode = (&'static str, fn(u32) -> Fault);
@@ -17,7 +17,10 @@ pub const MODES: [Mode; 4] = [
 
 pub fn trials() -> Vec<Trial> {
     let pairs = SUBJECTS.into_iter().flat_map(|subject| MODES.map(|mode| (subject.clone(), mode)));
+    // But for those on the disk its calls are the ones of `apply`, which is swept in every way.
+    let rollback = MODES[1..3].iter().map(|mode| (ROLLBACK, *mode));
     pairs
+        .chain(rollback)
         .map(|(subject, (how, fault))| {
             let name = format!("{}::{how}_at_each_call", subject.name);
             kernel_trial(&name.clone(), move |sandbox| sweep(sandbox, &subject, fault, &name))

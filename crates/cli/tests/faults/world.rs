@@ -7,12 +7,13 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::net::sockopt::socket_cookie;
 use sklookup_kernel::{Link, Netns, Object};
-use sklookup_steering::State;
+use sklookup_policy::{Policy, parse_file};
+use sklookup_steering::{State, digest};
 use sklookup_testbed::leftovers::{attached, names};
 use sklookup_testbed::trace::Call;
-use sklookup_testbed::{Fault, Leftovers, Sandbox, Trace};
+use sklookup_testbed::{Fault, Leftovers, Sandbox, Trace, name_netns};
 
-use crate::command::{Ran, command};
+use crate::command::{Ran, command, document};
 use crate::services::{REFUSED, Server, reached};
 
 /// What is in effect, as far as a command can change it.
@@ -36,10 +37,14 @@ pub enum Step {
     Unregister(&'static str),
     Unload,
     Upgrade,
+    /// To an earlier policy, of these bindings.
+    Rollback(&'static [&'static str]),
     /// A server, from its start to its end; it has a file of its own here.
     Run,
     /// No command: the link dies, as with its namespace.
     Die,
+    /// No command: `ip netns` knows the namespace, so that what is in effect there is kept on disk.
+    Name,
 }
 
 /// One address of each binding that the tests use, by the beginning of its prefix.
@@ -85,7 +90,9 @@ impl Effect {
     pub fn after(&self, step: &Step) -> Effect {
         let mut after = self.clone();
         match step {
-            Step::Apply(lines) => after.bindings = Some(lines.iter().map(ToString::to_string).collect()),
+            Step::Apply(lines) | Step::Rollback(lines) => {
+                after.bindings = Some(lines.iter().map(ToString::to_string).collect());
+            }
             Step::Bind(line) => drop(after.bindings.get_or_insert_default().insert((*line).to_owned())),
             Step::Unbind(line) => {
                 after.bindings.as_mut().map(|bindings| bindings.remove(*line));
@@ -95,7 +102,7 @@ impl Effect {
                 after.servers.insert((*label).to_owned(), (*server).to_owned());
             }
             Step::Unregister(label) => drop(after.servers.remove(*label)),
-            Step::Upgrade | Step::Run => {}
+            Step::Upgrade | Step::Run | Step::Name => {}
             Step::Unload | Step::Die => after = Effect::default(),
         }
         after
@@ -136,17 +143,18 @@ impl Step {
             Step::Unregister(_) => "unregister",
             Step::Unload => "unload",
             Step::Upgrade => "upgrade",
+            Step::Rollback(_) => "rollback",
             Step::Run => "run",
-            Step::Die => unreachable!("no command"),
+            Step::Die | Step::Name => unreachable!("no command"),
         }
     }
 
     /// Whether it takes litter away, whatever else there is to do.
     pub fn sweeps(&self) -> bool {
         match self {
-            Step::Apply(_) | Step::Bind(_) | Step::Unbind(_) | Step::Unload | Step::Upgrade => true,
+            Step::Apply(_) | Step::Rollback(_) | Step::Bind(_) | Step::Unbind(_) | Step::Unload | Step::Upgrade => true,
             // A label that is there is written to, and nothing else is looked at.
-            Step::Register(..) | Step::Unregister(_) | Step::Run | Step::Die => false,
+            Step::Register(..) | Step::Unregister(_) | Step::Run | Step::Die | Step::Name => false,
         }
     }
 
@@ -174,6 +182,7 @@ impl<'a> World<'a> {
     /// The command line of a step, not yet run.
     pub fn command(&self, step: &Step) -> Command {
         let file;
+        let number;
         let pid;
         let socket;
         let words: Vec<&str> = match step {
@@ -191,9 +200,23 @@ impl<'a> World<'a> {
             Step::Unregister(label) => vec!["unregister", label],
             Step::Unload => vec!["unload"],
             Step::Upgrade => vec!["upgrade"],
-            Step::Run | Step::Die => unreachable!("not as a step"),
+            Step::Rollback(lines) => {
+                number = self.kept_as(lines);
+                vec!["rollback", &number, "--allow", "shrink"]
+            }
+            Step::Run | Step::Die | Step::Name => unreachable!("not as a step"),
         };
         typed(&words)
+    }
+
+    /// The number under which a policy of these bindings is kept, as a user finds it: the list is read.
+    fn kept_as(&self, lines: &[&str]) -> String {
+        let bindings = parse_file(&format!("bindings = {lines:?}"), "").unwrap();
+        let digest = digest(&Policy::new(bindings).unwrap());
+        let (_, list) = document(&["rollback"]);
+        let policies = list["policies"].as_array().expect("a list");
+        let kept = policies.iter().find(|policy| policy["number"] != 0 && policy["digest"] == digest);
+        kept.unwrap_or_else(|| panic!("{lines:?} is not kept: {list}"))["number"].to_string()
     }
 
     /// A file of these bindings.
@@ -264,12 +287,14 @@ impl<'a> World<'a> {
     /// Runs steps that have to work.
     pub fn done(&mut self, steps: &[Step]) {
         for step in steps {
-            if matches!(step, Step::Die) {
-                Link::open(&self.state.dir().join("link")).unwrap().detach().unwrap();
-                continue;
+            match step {
+                Step::Die => Link::open(&self.state.dir().join("link")).unwrap().detach().unwrap(),
+                Step::Name => name_netns(&self.sandbox.netns, "blue"),
+                _ => {
+                    let (ran, _) = self.run(step, None);
+                    assert_eq!(ran.exit, 0, "{step:?}: {ran:?}");
+                }
             }
-            let (ran, _) = self.run(step, None);
-            assert_eq!(ran.exit, 0, "{step:?}: {ran:?}");
         }
     }
 

@@ -1,15 +1,12 @@
 //! What is written, when, and what is not.
 
 use std::io::{BufRead, BufReader};
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rustix::mount::{UnmountFlags, mount_bind, unmount};
-
 use serde_json::Value;
-use sklookup_testbed::{Sandbox, Trial, kernel_trial};
+use sklookup_testbed::{Sandbox, Trial, kernel_trial, name_netns};
 
 use crate::command::{Ran, command, document, sklookup};
 use crate::world::{LISTEN, PAGE, applied, bind, done, fate, kept, name, names, page, policy};
@@ -150,12 +147,7 @@ fn host(sandbox: &Sandbox) {
 }
 
 fn odd_name(sandbox: &Sandbox) {
-    name(&sandbox.netns);
-    let odd = "..\u{1b}[2J";
-    unmount("/run/netns/blue", UnmountFlags::DETACH).unwrap();
-    std::fs::rename("/run/netns/blue", format!("/run/netns/{odd}")).unwrap();
-    let namespace = format!("/proc/self/fd/{}", sandbox.netns.as_fd().as_raw_fd());
-    mount_bind(namespace, format!("/run/netns/{odd}")).unwrap();
+    name_netns(&sandbox.netns, "..\u{1b}[2J");
     bind("web tcp 127.7.0.0/16 80");
     assert_eq!(names(), [PathBuf::from("/var/lib/sklookup/netns-=2E=2E=1B=5B2J.toml")]);
     let text = std::fs::read_to_string(&names()[0]).unwrap();

@@ -1,11 +1,11 @@
 //! A namespace that has a name, machines that boot again, and what is on disk.
 
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use sklookup_kernel::{Netns, Sandbox};
+use sklookup_testbed::name_netns;
 
 use crate::command::{Ran, sklookup};
 
@@ -22,9 +22,7 @@ pub fn listen() {
 
 /// Has `ip netns` know a namespace as `blue`.
 pub fn name(netns: &Netns) {
-    std::fs::create_dir_all("/run/netns").unwrap();
-    std::fs::write("/run/netns/blue", "").unwrap();
-    mount_bind(format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd()), "/run/netns/blue").unwrap();
+    name_netns(netns, "blue");
 }
 
 /// What a reboot does: bpffs is empty, and under the name is another namespace.

@@ -6,7 +6,7 @@ mod shapes;
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde_json::Value;
 use sklookup_bpf::{Builder, ProgramSpec, Reg, abi};
 use sklookup_kernel::{Link, Netns, Program};
-use sklookup_testbed::{Sandbox, Trial, kernel_trial, plain_trial};
+use sklookup_testbed::{Sandbox, Trial, kernel_trial, name_netns, plain_trial};
 
 use command::{Ran, command, document, one_document, sklookup};
 use shapes::Documented;
@@ -190,10 +190,7 @@ fn every_shape(sandbox: &Sandbox) {
 
 /// What is kept of a namespace that has a name, as this and older versions keep it.
 fn rollbacks(sandbox: &Sandbox, documented: &mut Documented) {
-    std::fs::create_dir_all("/run/netns").unwrap();
-    std::fs::write("/run/netns/blue", "").unwrap();
-    let namespace = format!("/proc/self/fd/{}", sandbox.netns.as_fd().as_raw_fd());
-    rustix::mount::mount_bind(namespace, "/run/netns/blue").unwrap();
+    name_netns(&sandbox.netns, "blue");
     let mut see = |arguments: &[&str]| documented.compare(&document(arguments).1);
     for ports in ["80", "81"] {
         see(&["bind", "web", "tcp", "127.7.0.0/16", ports]);
