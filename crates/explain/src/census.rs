@@ -43,7 +43,8 @@ pub(crate) struct Census {
 
 impl Census {
     /// Looks at the sockets of the namespace that `diag` was opened in.
-    pub(crate) fn take(diag: &mut SockDiag, packet: &Packet, protocol: Protocol) -> sklookup_kernel::Result<Census> {
+    pub(crate) fn take(diag: &mut SockDiag, packet: &Packet) -> sklookup_kernel::Result<Census> {
+        let protocol = protocol(packet);
         let (local, peer) = (packet.destination.port(), packet.source.port());
         let sockets = match protocol {
             Protocol::Tcp => {
@@ -67,6 +68,14 @@ impl Census {
     /// The sockets of one place with this one, itself among them: its reuseport group, as far as can be seen.
     pub(crate) fn members<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a Entry> {
         self.sockets.iter().filter(|other| same_place(other, entry))
+    }
+}
+
+/// The protocol of a packet, as the kernel crate calls it.
+pub(crate) fn protocol(packet: &Packet) -> Protocol {
+    match packet.protocol {
+        sklookup_policy::Protocol::Tcp => Protocol::Tcp,
+        sklookup_policy::Protocol::Udp => Protocol::Udp,
     }
 }
 

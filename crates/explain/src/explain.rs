@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sklookup_kernel::Netns;
 use sklookup_kernel::sock_diag::{Entry, Lookup, SockDiag, State as SocketState};
-use sklookup_kernel::{Netns, Protocol};
 use sklookup_policy::{Packet, Policy};
 use sklookup_steering::status::{Attached, Hook, Unseen};
 use sklookup_steering::{Error, Record, State};
 
 use crate::account::{Account, is_connected};
+use crate::alone::Alone;
 use crate::arrival::{self, Arrival, Way};
-use crate::census::{Census, Seen, describe};
+use crate::census::{self, Census, Seen, describe};
 use crate::fate::Fate;
 use crate::replica::{Steering, TIME_WAIT};
 use crate::steered::{Hidden, Steered};
@@ -32,6 +33,8 @@ pub struct Explanation {
     pub programs: Option<Vec<Attached>>,
     /// What is known of those that are not ours.
     pub others: Others,
+    /// What each of those did when it was run alone, by its id; empty unless [`Explanation::run_others`] was asked for it.
+    pub alone: BTreeMap<u32, Alone>,
     /// Every socket that is named, by its cookie.
     pub sockets: BTreeMap<u64, Seen>,
     /// What keeps the answer from being all that there is to say.
@@ -60,7 +63,7 @@ pub enum Others {
 /// What an answer leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
-    /// The kernel was asked so often, and each question was counted by the programs that it ran.
+    /// The kernel was asked so often about what is no connection's, and the programs that ran counted each question.
     Counted(usize),
     /// The socket shares its port, or may do so: a program of its reuseport group looks at the packet, of which there is
     /// none in a question. If there is one it chooses the member, or refuses.
@@ -68,6 +71,13 @@ pub enum Limit {
         /// The socket is known to share it.
         shares: bool,
     },
+    /// So many programs that are not ours were run alone, with their side effects.
+    RanAlone(usize),
+    /// None was run alone, for no program is asked about such a packet.
+    NoneRun,
+    /// The answer can't come of programs that do on the hook what they did alone: one of them depends on the interface, on
+    /// an earlier selection or on its state, or something changed meanwhile.
+    DoesNotAddUp,
 }
 
 /// How often both witnesses are asked again while they differ: the world goes on between the two.
@@ -90,6 +100,7 @@ pub fn explain(netns: &Netns, state: Option<&State>, packet: &Packet) -> Result<
                 account: Err("no socket is looked for".to_owned()),
                 programs: None,
                 others: Others::NotAsked,
+                alone: BTreeMap::new(),
                 sockets: BTreeMap::new(),
                 limits: Vec::new(),
                 unseen: Vec::new(),
@@ -99,7 +110,8 @@ pub fn explain(netns: &Netns, state: Option<&State>, packet: &Packet) -> Result<
     let mut asked = 0;
     for round in 1.. {
         let look = Look::take(netns, state, packet, &arrival)?;
-        asked += look.answers.len();
+        // Programs don't run for what goes to a connection.
+        asked += look.answers.iter().filter(|answer| !answer.as_ref().is_some_and(is_connected)).count();
         if look.conclusion.disagreement.is_none() || round == ROUNDS {
             return Ok(look.explanation(packet, arrival, asked));
         }
@@ -164,7 +176,7 @@ impl Look {
         }
         let mut unseen = hook.unseen;
         let sockets = describe(named.into_values().collect(), &mut unseen);
-        let limits = limits(&fate, &sockets, &hook.programs, conclusion.others, asked);
+        let limits = limits(&fate, &sockets, &hook.programs, asked);
         Explanation {
             packet: packet.clone(),
             way: Way::Lookup(arrival),
@@ -173,6 +185,7 @@ impl Look {
             account,
             programs: hook.programs,
             others: conclusion.others,
+            alone: BTreeMap::new(),
             sockets,
             limits,
             unseen,
@@ -190,11 +203,8 @@ fn matching(record: &Record, packet: &Packet, interface: u32) -> (Policy, Packet
 /// The sockets there are, and whom the kernel chooses; in the namespace of this thread.
 fn ask(packet: &Packet, arrival: &Arrival) -> Result<(Census, Vec<Option<Entry>>), Error> {
     let mut diag = SockDiag::open()?;
-    let protocol = match packet.protocol {
-        sklookup_policy::Protocol::Tcp => Protocol::Tcp,
-        sklookup_policy::Protocol::Udp => Protocol::Udp,
-    };
-    let census = Census::take(&mut diag, packet, protocol)?;
+    let census = Census::take(&mut diag, packet)?;
+    let protocol = census::protocol(packet);
     let Packet { source, destination, .. } = *packet;
     let lookup = |(interface, _): &(u32, String)| Lookup { protocol, source, destination, interface: *interface };
     let lookups: Vec<Lookup> = arrival.interfaces.iter().map(lookup).collect();
@@ -239,20 +249,24 @@ fn conclude(
 ) -> Conclusion {
     let nothing = |others| Conclusion { others, disagreement: None };
     let (Ok(account), Some(answer)) = (account, answer) else { return nothing(Others::Unknown) };
+    let has_others = match &hook.programs {
+        Some(programs) => !seen_all && !programs.is_empty() || programs.iter().any(|program| !program.ours),
+        None => true,
+    };
+    let ended = answer.as_ref().is_some_and(|entry| entry.state == SocketState::Other(TIME_WAIT));
+    if ended {
+        // What has just ended is no connection: the account is right not to have one, and whether programs are asked about
+        // the next packet, that packet decides.
+        return nothing(if has_others { Others::Unknown } else { Others::None });
+    }
     if account.connected.is_some() || answer.as_ref().is_some_and(is_connected) {
         let found = answer.as_ref().map(|entry| entry.cookie);
-        // What has just ended is no connection, and both are right.
-        let ended = answer.as_ref().is_some_and(|entry| entry.state == SocketState::Other(TIME_WAIT));
-        let disagreement = (!ended && account.connected != found).then(|| match found {
+        let disagreement = (account.connected != found).then(|| match found {
             Some(_) => "the kernel names a connected socket that was not among those it lists".to_owned(),
             None => "the kernel does not find a connected socket that it lists".to_owned(),
         });
         return Conclusion { others: Others::NotAsked, disagreement };
     }
-    let has_others = match &hook.programs {
-        Some(programs) => !seen_all && !programs.is_empty() || programs.iter().any(|program| !program.ours),
-        None => true,
-    };
     let agree = match answer {
         Some(entry) => account.expected.contains(&entry.cookie),
         None => account.expected.is_empty(),
@@ -278,13 +292,7 @@ fn conclude(
     }
 }
 
-fn limits(
-    fate: &Fate,
-    sockets: &BTreeMap<u64, Seen>,
-    programs: &Option<Vec<Attached>>,
-    others: Others,
-    asked: usize,
-) -> Vec<Limit> {
+fn limits(fate: &Fate, sockets: &BTreeMap<u64, Seen>, programs: &Option<Vec<Attached>>, asked: usize) -> Vec<Limit> {
     let mut limits = Vec::new();
     if let Fate::Socket(cookie) = fate
         && let Some(seen) = sockets.get(cookie)
@@ -293,8 +301,7 @@ fn limits(
     {
         limits.push(Limit::ReuseportProgram { shares: seen.reuseport == Some(true) });
     }
-    let ran = others != Others::NotAsked && programs.as_ref().is_none_or(|programs| !programs.is_empty());
-    if ran {
+    if asked > 0 && programs.as_ref().is_none_or(|programs| !programs.is_empty()) {
         limits.push(Limit::Counted(asked));
     }
     limits

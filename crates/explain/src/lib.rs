@@ -6,16 +6,20 @@
 //! names who would get it. [`explain`] gives both and says where they differ: the kernel is right about who gets the
 //! packet, the account says why.
 //!
-//! What a program that is not ours decides is never guessed: [`Others`] says what follows from the two.
+//! What a program that is not ours decides is never guessed: [`Others`] says what follows from the two. Whoever wants more
+//! can have each of them run once, alone ([`Explanation::run_others`]): that shows what it does by itself, and has its side
+//! effects.
 //!
 //! [`ports`] draws what every port of an address does, [`to_label`] and [`to_sockets`] say who sends to a label and to
 //! sockets: these are our account alone, for nobody could be asked about so many packets.
 //!
-//! It changes nothing. But programs can't tell the kernel's question from a packet, and count it.
+//! But for [`Explanation::run_others`] it changes nothing. Programs can't tell the kernel's question from a packet, though,
+//! and count it.
 
 #![forbid(unsafe_code)]
 
 mod account;
+mod alone;
 mod around;
 mod arrival;
 mod census;
@@ -29,6 +33,7 @@ mod replica;
 mod steered;
 
 pub use account::{Account, Decision, Regular, Run, Tried, Verdict};
+pub use alone::Alone;
 pub use around::Around;
 pub use arrival::{Arrival, Astray, How, Way};
 pub use census::{Holder, Seen};

@@ -83,6 +83,16 @@ impl Program {
         Program::open_as(path, Access::ReadOnly)
     }
 
+    /// Opens the program of this id, whoever loaded it.
+    ///
+    /// # Errors
+    /// EPERM without CAP_SYS_ADMIN; ENOENT if there is none (any more).
+    #[doc(alias = "BPF_PROG_GET_FD_BY_ID")]
+    pub fn by_id(id: u32) -> Result<Program> {
+        let known_as = id.to_string();
+        Program::new(sys::prog_by_id(id).map_err(|f| f.on(&known_as))?, known_as)
+    }
+
     /// The id: unique until the program is gone. Every load makes a new one, of the same bytes too.
     pub fn id(&self) -> u32 {
         self.id
@@ -112,7 +122,7 @@ impl Program {
     ///
     /// # Errors
     /// EAFNOSUPPORT where source and destination differ in family; EOPNOTSUPP if it selects a socket of a reuseport
-    /// group; [`Errno`] 524 on older kernels.
+    /// group, and then it has run; [`Errno`] 524 on older kernels.
     #[doc(alias = "BPF_PROG_TEST_RUN")]
     pub fn test_run(&self, context: &Context, repeat: u32) -> Result<TestRun> {
         let call = "BPF_PROG_TEST_RUN";

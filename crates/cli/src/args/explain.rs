@@ -19,12 +19,19 @@ Without `dev` the interface is found as the kernel would find it: traffic of thi
 of the destination is, all other where the route to its source leads. There is no packet in a question: programs count it \
 as one, a program of a reuseport group is not run, and what netfilter or tc do before is not seen.
 
+Of a program that is not ours it is said what follows from the kernel's answer. --run-others runs each of them once more, by \
+itself, and shows what it does: its verdict and the socket it selects. You have to ask for this because of its side \
+effects: what the program counts, limits or reports, it counts, limits or reports once more. Alone it sees no interface \
+and nothing selected before it, so it may do something else on the hook: the answer stays the kernel's. It takes \
+CAP_SYS_ADMIN.
+
 --ports and --to speak of more packets than the kernel could be asked about: they are our account alone, and where a \
 program that is not ours is on the hook they say so and end with 2.
 
 Examples:
   sudo sklookup explain 'tcp 198.51.100.9:40000 > 192.0.2.7:80'
   sudo sklookup explain udp 198.51.100.9:40000 to 192.0.2.53:53 dev eth0 --netns blue
+  sudo sklookup explain 'tcp 198.51.100.9:40000 > 192.0.2.7:80' --run-others
   sudo sklookup explain --ports 192.0.2.7
   sudo sklookup explain --ports 192.0.2.7 tcp from 198.51.100.0/24 dev eth0
   sudo sklookup explain --to web
@@ -43,6 +50,9 @@ pub struct Explain {
     /// Say what every port of an address does: `ADDRESS [tcp|udp] [from SRC] [dev IF]`
     #[arg(long, value_name = "ADDRESS", num_args = 1.., conflicts_with_all = ["packet", "to"])]
     pub ports: Vec<String>,
+    /// Also run each program that is not ours once, alone, and show what it does; this has its side effects
+    #[arg(long, conflicts_with_all = ["policy", "to", "ports"])]
+    pub run_others: bool,
     /// Say what this policy file decides, whatever is applied; needs no rights. `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,

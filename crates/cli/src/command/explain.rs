@@ -27,7 +27,7 @@ pub fn explain(global: &Global, args: &Explain) -> Result<Answer, Failure> {
     let packet = Packet::from_words(&args.packet).map_err(|problem| Failure::new(Said::from(&problem)))?;
     match &args.policy {
         Some(file) => Ok(by_policy(&policy_of(file)?, &packet)),
-        None => live(global, &packet),
+        None => live(global, &packet, args.run_others),
     }
 }
 
@@ -37,11 +37,14 @@ fn policy_of(file: &Path) -> Result<Policy, Failure> {
 }
 
 /// What becomes of the packet in the namespace.
-fn live(global: &Global, packet: &Packet) -> Result<Answer, Failure> {
-    let explanation = match existing_state(global)? {
-        Some(state) => sklookup_explain::explain(state.netns(), Some(&state), packet)?,
-        None => sklookup_explain::explain(&netns(global)?, None, packet)?,
-    };
+fn live(global: &Global, packet: &Packet, run_others: bool) -> Result<Answer, Failure> {
+    let state = existing_state(global)?;
+    let own = state.is_none().then(|| netns(global)).transpose()?;
+    let netns = state.as_ref().map(|state| state.netns()).or(own.as_ref()).expect("one of the two");
+    let mut explanation = sklookup_explain::explain(netns, state.as_ref(), packet)?;
+    if run_others {
+        explanation.run_others(netns);
+    }
     let exit = match explanation.fate {
         Fate::Socket(_) => YES,
         Fate::Refused | Fate::Astray(Astray::NotLocal | Astray::Dropped) => NO,

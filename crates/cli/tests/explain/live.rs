@@ -1,12 +1,13 @@
 //! The answer about packets of a live namespace, and the reasons for it.
 
+use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use sklookup_kernel::Sandbox;
 use sklookup_testbed::{Trial, kernel_trial};
 
 use crate::command::sklookup;
-use crate::scene::{as_nobody, bind, cookie, copy_command, explain, server};
+use crate::scene::{as_nobody, bind, cookie, copy_command, explain, other, server, sharing};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -14,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("a_refusal_is_told_with_its_binding_and_what_the_regular_lookup_would_find", refused),
         kernel_trial("a_socket_that_can_not_be_selected_is_told_with_the_reason", dead),
         kernel_trial("a_connection_is_found_before_any_program", connected),
+        kernel_trial("what_a_connection_gets_after_one_that_has_just_ended_is_not_told", ended),
         kernel_trial("what_is_not_for_a_lookup_is_told_apart", astray),
         kernel_trial("an_interface_that_is_not_there_is_an_error", no_interface),
         kernel_trial("a_second_socket_on_the_port_is_told_by_the_kernel", group),
@@ -90,6 +92,23 @@ fn connected(_: &Sandbox) {
     assert_eq!((exit, &document["account"]["connected"]), (0, &cookie(&socket).into()), "{document}");
 }
 
+fn ended(_: &Sandbox) {
+    let server = TcpListener::bind("127.0.0.1:80").unwrap();
+    let mut client = TcpStream::connect("127.0.0.1:80").unwrap();
+    let packet = format!("tcp {} > 127.0.0.1:80", client.local_addr().unwrap());
+    drop(server.accept().unwrap());
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    // The server closed first: what is left of the connection is on its side.
+    drop(client);
+    let _link = other(None, 1);
+    let (exit, document) = explain(&packet);
+    assert_eq!((exit, &document["answer"], &document["others"]), (2, &"unknown".into(), &"unknown".into()));
+    assert!(document["why"].as_str().unwrap().contains("TIME-WAIT"), "{document}");
+    assert_eq!(document["limits"], serde_json::json!([]), "no program ran for the question");
+    let (_, document) = crate::command::document(&["explain", &packet, "--run-others"]);
+    assert_eq!(document["programs"][0]["alone"]["verdict"], "pass", "{document}");
+}
+
 fn astray(_: &Sandbox) {
     for (packet, exit, answer) in [
         ("tcp 127.0.0.1:4000 > 192.0.2.7:80", 1, "not-local"),
@@ -110,15 +129,7 @@ fn no_interface(_: &Sandbox) {
 }
 
 fn group(_: &Sandbox) {
-    let open = || {
-        let socket =
-            rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
-        rustix::net::sockopt::set_socket_reuseport(&socket, true).unwrap();
-        rustix::net::bind(&socket, &"127.0.0.1:80".parse::<std::net::SocketAddr>().unwrap()).unwrap();
-        rustix::net::listen(&socket, 8).unwrap();
-        TcpListener::from(socket)
-    };
-    let members = [open(), open()];
+    let members = ["127.0.0.1:80"; 2].map(sharing);
     let (exit, document) = explain("tcp 127.0.0.1:4000 > 127.0.0.1:80");
     assert_eq!(exit, 0, "{document}");
     assert_eq!(document["account"]["regular"]["matching"].as_array().unwrap().len(), 2, "{document}");

@@ -10,6 +10,7 @@ mod packets;
 mod policy;
 mod ports;
 mod random;
+mod run_others;
 mod scene;
 #[path = "../../../explain/tests/worlds/sockets.rs"]
 mod sockets;
@@ -18,6 +19,14 @@ mod to;
 mod world;
 
 fn main() {
-    let trials = [live::trials(), others::trials(), policy::trials(), ports::trials(), random::trials(), to::trials()];
+    let trials = [
+        live::trials(),
+        others::trials(),
+        policy::trials(),
+        ports::trials(),
+        random::trials(),
+        run_others::trials(),
+        to::trials(),
+    ];
     sklookup_testbed::main(trials.into_iter().flatten().collect());
 }

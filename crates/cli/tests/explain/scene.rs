@@ -1,7 +1,7 @@
 //! What the tests start from: bindings, servers, the command as another user.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,12 +58,20 @@ pub fn other(selects: Option<&TcpListener>, verdict: u8) -> Link {
 
 /// Somebody else's program: selects this socket, if one is given, and returns a verdict.
 pub fn program(selects: Option<&TcpListener>, verdict: u8) -> Program {
-    let map = Sockmap::create("others", 1).unwrap();
-    if let Some(socket) = selects {
-        map.put(0, socket.as_fd()).unwrap();
+    match selects {
+        Some(socket) => select(socket, "", 0, verdict),
+        None => load(&format!("r0 = {verdict}\n exit"), &[]),
     }
+}
+
+/// Somebody else's program: selects this socket with these flags and returns a verdict. `first` stands before that, with the
+/// context in r6; from there `goto done` selects nothing.
+pub fn select(socket: impl AsFd, first: &str, flags: u8, verdict: u8) -> Program {
+    let map = Sockmap::create("others", 1).unwrap();
+    map.put(0, socket.as_fd()).unwrap();
     let text = format!(
         "r6 = r1
+         {first}
          *(u32 *)(r10 -4) = 0
          r2 = r10
          r2 += -4
@@ -73,7 +81,7 @@ pub fn program(selects: Option<&TcpListener>, verdict: u8) -> Program {
          r7 = r0
          r1 = r6
          r2 = r0
-         r3 = 0
+         r3 = {flags}
          call bpf_sk_assign
          r1 = r7
          call bpf_sk_release
@@ -81,6 +89,20 @@ pub fn program(selects: Option<&TcpListener>, verdict: u8) -> Program {
          r0 = {verdict}
          exit"
     );
-    let spec = ProgramSpec::from_text("other", ProgramType::SkLookup, &text).unwrap();
-    Program::load(&spec, &[map.map().as_fd()]).unwrap()
+    load(&text, &[map.map().as_fd()])
+}
+
+/// Somebody else's program of this text.
+pub fn load(text: &str, maps: &[BorrowedFd<'_>]) -> Program {
+    let spec = ProgramSpec::from_text("other", ProgramType::SkLookup, text).unwrap();
+    Program::load(&spec, maps).unwrap()
+}
+
+/// A listener that shares its place with others.
+pub fn sharing(at: &str) -> TcpListener {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::sockopt::set_socket_reuseport(&socket, true).unwrap();
+    rustix::net::bind(&socket, &at.parse::<SocketAddr>().unwrap()).unwrap();
+    rustix::net::listen(&socket, 8).unwrap();
+    socket.into()
 }

@@ -56,7 +56,7 @@ pub fn policy(sandbox: &Sandbox, name: &str, text: &str) -> String {
 /// A command line for every command that prints an answer, in an order in which they can run one after the other.
 pub fn every_command(policy: &str, pid: u32) -> Vec<Vec<String>> {
     let pid = pid.to_string();
-    let lines: [&[&str]; 24] = [
+    let lines: [&[&str]; 25] = [
         &["check", policy],
         &["check", policy, "--packet", "tcp 127.0.0.1:9 > 127.7.0.1:80"],
         &["doctor"],
@@ -71,6 +71,7 @@ pub fn every_command(policy: &str, pid: u32) -> Vec<Vec<String>> {
         &["list"],
         &["export"],
         &["explain", "tcp 127.0.0.1:9 > 127.8.0.1:80"],
+        &["explain", "tcp 127.0.0.1:9 > 127.8.0.1:80", "--run-others"],
         &["explain", "--ports", "127.8.0.1"],
         &["explain", "--to", "web"],
         &["explain", "--to", "pid", &pid],

@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_reuseport;
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde_json::Value;
 use sklookup_bpf::{Builder, ProgramSpec, Reg, abi};
@@ -211,7 +212,7 @@ fn a_group() -> [UdpSocket; 2] {
     let open = |port: u16| {
         let socket =
             rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None).unwrap();
-        rustix::net::sockopt::set_socket_reuseport(&socket, true).unwrap();
+        set_socket_reuseport(&socket, true).unwrap();
         rustix::net::bind(&socket, &std::net::SocketAddr::from(([0; 4], port))).unwrap();
         UdpSocket::from(socket)
     };
@@ -248,6 +249,17 @@ fn programs(sandbox: &Sandbox, documented: &mut Documented) {
     let mut see = |arguments: &[&str]| documented.compare(&document(arguments).1);
     see(&["programs"]);
     let link = Link::attach(&other, Netns::current().unwrap().as_fd()).unwrap();
+    // It selects the socket in its first slot, for packets to port 7007.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (pid, local) = (std::process::id(), server.local_addr().unwrap());
+    let selecting = format!("sockets[0]={pid} tcp {local}");
+    see(&["attach", object, "--name", "selects", "--socket", &selecting]);
+    for port in [81, 7007] {
+        see(&["explain", &format!("tcp 127.0.0.1:4000 > 127.7.0.1:{port}"), "--run-others"]);
+    }
+    set_socket_reuseport(&server, true).unwrap();
+    see(&["explain", "tcp 127.0.0.1:4000 > 127.7.0.1:7007", "--run-others"]);
+    see(&["detach", "selects"]);
     see(&["detach", "--link", &link.info().unwrap().id.to_string()]);
     see(&["detach", "assign"]);
 }

@@ -8,7 +8,7 @@ mod world;
 use std::hash::{BuildHasher, RandomState};
 
 use fastrand::Rng;
-use sklookup_explain::{Fate, explain};
+use sklookup_explain::{Alone, Fate, Limit, explain};
 use sklookup_kernel::Sandbox;
 use sklookup_testbed::{Trial, kernel_trial};
 
@@ -34,13 +34,26 @@ fn random_worlds(sandbox: &Sandbox) {
     let mut rng = Rng::with_seed(seed);
     let place = Place::furnish(sandbox);
     let mut tally = [0; 4];
+    let mut alone = [0; 4];
     for number in 0..WORLDS {
         let mut world = World::random(&place, &mut rng, 1);
         for _ in 0..PACKETS {
             let (packet, client) = place.packet(&mut world, &mut rng);
-            let explanation = explain(place.state.netns(), Some(&place.state), &packet).unwrap();
+            let mut explanation = explain(place.state.netns(), Some(&place.state), &packet).unwrap();
+            explanation.run_others(place.state.netns());
             let told = format!("seed {seed:#x}, world {number}: {packet}: {explanation:?}");
             assert_eq!(explanation.disagreement, None, "{told}");
+            // Programs of these worlds look at the packet and at nothing else.
+            assert!(!explanation.limits.contains(&Limit::DoesNotAddUp), "{told}");
+            for did in explanation.alone.values() {
+                alone[match did {
+                    Alone::Passed => 0,
+                    Alone::Dropped => 1,
+                    Alone::Selected(_) => 2,
+                    Alone::SelectedOfGroup => 3,
+                    Alone::NotRun(error) => panic!("{error}: {told}"),
+                }] += 1;
+            }
             let account = explanation.account.as_ref().unwrap_or_else(|why| panic!("{why}: {told}"));
             let landed = world.send(&packet, client);
             let (kind, said) = match explanation.fate {
@@ -55,6 +68,9 @@ fn random_worlds(sandbox: &Sandbox) {
     }
     eprintln!("connected, socket, refused, not told: {tally:?}");
     assert!(tally[..3].iter().all(|count| *count > WORLDS / 50), "the worlds are all of one kind: {tally:?}");
+    eprintln!("run alone: passed, dropped, selected, selected of a group: {alone:?}");
+    let [passed, dropped, selected, of_group] = alone;
+    assert!(passed.min(dropped).min(selected + of_group) > 0, "the programs are all of one kind: {alone:?}");
     assert_eq!(tally[3], 0, "nothing in these worlds keeps explain from telling");
 }
 

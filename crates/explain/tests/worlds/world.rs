@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// A program that passes, drops, or selects a socket, and perhaps only on one port.
+    /// A program that passes, drops, or selects a socket, mostly only on one port.
     fn add_other(&mut self, rng: &mut Rng) {
         let selectable: Vec<&Server> = self.servers.iter().filter(|server| server.peer.is_none()).collect();
         let (flags, verdict) = (rng.u8(..2), rng.u8(..2));
@@ -144,11 +144,13 @@ impl World {
         if let Some(server) = selects {
             map.put(0, server.fd.as_fd()).unwrap();
         }
-        let port = rng.choice(&PORTS).unwrap();
+        let port = Some(*rng.choice(&PORTS).unwrap()).filter(|_| selects.is_none() || rng.bool());
+        let elsewhere = port.map(|port| format!("if r2 != {port} goto out")).unwrap_or_default();
         let text = format!(
             "r6 = r1
+             r0 = 1
              r2 = *(u32 *)(r6 +60)
-             if r2 != {port} goto pass
+             {elsewhere}
              *(u32 *)(r10 -4) = 0
              r2 = r10
              r2 += -4
@@ -164,16 +166,15 @@ impl World {
              call bpf_sk_release
          done:
              r0 = {verdict}
-             exit
-         pass:
-             r0 = 1
+         out:
              exit"
         );
         let spec = ProgramSpec::from_text("other", ProgramType::SkLookup, &text).unwrap();
         let program = Program::load(&spec, &[map.map().as_fd()]).unwrap();
         let link = Link::attach(&program, Netns::current().unwrap().as_fd()).unwrap();
         let whom = selects.map_or("nobody".to_owned(), |server| server.to_string());
-        self.others.push((format!("on port {port} selects {whom} with flags {flags}, returns {verdict}"), link));
+        let port = port.map_or("every port".to_owned(), |port| format!("port {port}"));
+        self.others.push((format!("on {port} selects {whom} with flags {flags}, returns {verdict}"), link));
     }
 }
 

@@ -1,7 +1,7 @@
 //! An explanation for machines; docs/json.md has its shape.
 
 use serde_json::{Map, Value, json};
-use sklookup_explain::{Account, Around, Decision, Explanation, Fate, How, Others, Verdict, Way};
+use sklookup_explain::{Account, Alone, Around, Decision, Explanation, Fate, How, Others, Verdict, Way};
 use sklookup_steering::status::{Attached, Unseen};
 
 use super::{sentences, sockets};
@@ -26,7 +26,7 @@ pub fn of(explanation: &Explanation) -> Value {
         "disagreement": disagreement,
         "arrival": arrival(way),
         "account": account.as_ref().ok().map(self::account),
-        "programs": programs(explanation.programs.as_deref()),
+        "programs": explanation.programs.as_ref().map(|programs| ran(programs, explanation)),
         "others": others(explanation.others),
         "sockets": sockets::documents(&explanation.sockets),
         "limits": limits,
@@ -47,6 +47,26 @@ pub fn around(around: &Around) -> [(&'static str, Value); 4] {
 /// The programs on the hook; null where they may not be listed.
 pub fn programs(programs: Option<&[Attached]>) -> Value {
     json!(programs.map(|programs| programs.iter().map(program).collect::<Vec<Value>>()))
+}
+
+/// The same, each with what it did when it was run alone.
+fn ran(programs: &[Attached], explanation: &Explanation) -> Vec<Value> {
+    let document = |attached: &Attached| {
+        let mut fields = program(attached);
+        fields["alone"] = json!(explanation.alone.get(&attached.id).map(alone));
+        fields
+    };
+    programs.iter().map(document).collect()
+}
+
+fn alone(alone: &Alone) -> Value {
+    let (verdict, selected) = match alone {
+        Alone::Passed => (Some("pass"), None),
+        Alone::Dropped => (Some("drop"), None),
+        Alone::Selected(cookie) => (Some("pass"), Some(cookie.to_string())),
+        Alone::SelectedOfGroup | Alone::NotRun(_) => (None, None),
+    };
+    json!({ "verdict": verdict, "selected": selected, "error": sentences::untold(alone) })
 }
 
 /// What could not be seen.

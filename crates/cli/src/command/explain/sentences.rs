@@ -3,9 +3,10 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use sklookup_explain::{Around, Arrival, Astray, Fate, How, Limit, Others, Tried};
+use sklookup_explain::{Alone, Around, Arrival, Astray, Fate, How, Limit, Others, Tried};
 use sklookup_policy::{Packet, Protocol};
 
+use super::sockets::{self, Sockets};
 use crate::counts::many;
 use crate::escape::printable;
 
@@ -89,6 +90,42 @@ pub fn others(others: Others) -> &'static str {
     }
 }
 
+/// What a program that is not ours did when it was run alone.
+pub fn alone(alone: &Alone, sockets: &Sockets) -> String {
+    let did = match alone {
+        Alone::Passed => "SK_PASS, selected nothing".to_owned(),
+        Alone::Dropped => "SK_DROP".to_owned(),
+        Alone::Selected(cookie) => format!("SK_PASS, selected {}", sockets::named(sockets, *cookie)),
+        Alone::SelectedOfGroup => OF_GROUP.to_owned(),
+        Alone::NotRun(error) => return format!("could not be run: {}", not_run(error)),
+    };
+    format!("run alone (no interface, nothing selected before it): {did}")
+}
+
+/// Why it is not told what the program did.
+pub fn untold(alone: &Alone) -> Option<String> {
+    match alone {
+        Alone::Passed | Alone::Dropped | Alone::Selected(_) => None,
+        Alone::SelectedOfGroup => Some(OF_GROUP.to_owned()),
+        Alone::NotRun(error) => Some(not_run(error)),
+    }
+}
+
+const OF_GROUP: &str = "EOPNOTSUPP (it selected a socket of a reuseport group)";
+
+fn not_run(error: &sklookup_kernel::Error) -> String {
+    use sklookup_kernel::Errno;
+    match (error.call(), error.errno()) {
+        ("BPF_PROG_GET_FD_BY_ID", Errno::PERM) => "EPERM (needs CAP_SYS_ADMIN)".to_owned(),
+        ("BPF_PROG_GET_FD_BY_ID", Errno::NOENT) => "ENOENT (it is gone)".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// How to learn more of programs that are not ours.
+pub const RUN_OTHERS: &str =
+    "--run-others runs each program that is not ours once, alone, and shows what it does; that has its side effects";
+
 /// Why a program could not select a socket.
 pub fn tried(tried: &Tried) -> Option<&'static str> {
     use sklookup_explain::Errno;
@@ -115,6 +152,15 @@ pub fn limit(limit: Limit) -> String {
         Limit::ReuseportProgram { shares: false } => {
             "whether the socket shares its port (SO_REUSEPORT) can't be seen: a \
             program of its group, if it has one, would choose the member, or refuse; without a packet it is not run"
+                .to_owned()
+        }
+        Limit::RanAlone(ran) => {
+            format!("{} not ours ran once more, alone, with all side effects", many(ran, "program"))
+        }
+        Limit::NoneRun => "no program is asked about such a packet, so none was run".to_owned(),
+        Limit::DoesNotAddUp => {
+            "the answer does not follow from what was done alone: on the hook a program sees the interface and what was \
+            selected before it, and its maps, or the sockets, may have changed meanwhile"
                 .to_owned()
         }
     }

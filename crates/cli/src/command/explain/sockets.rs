@@ -16,7 +16,7 @@ pub type Sockets = BTreeMap<u64, Seen>;
 pub fn named(sockets: &Sockets, cookie: u64) -> String {
     match sockets.get(&cookie) {
         Some(seen) => format!("{}, cookie {cookie}", place(seen)),
-        None => format!("a socket that is in no table (cookie {cookie})"),
+        None => format!("a socket that is in no table of this namespace (cookie {cookie})"),
     }
 }
 

@@ -55,7 +55,7 @@ fn write(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
         Fate::Astray(astray) => writeln!(text, "=> nobody: {}", sentences::astray(*astray, packet))?,
         Fate::Unknown(why) => writeln!(text, "=> can't tell: {why}")?,
     }
-    let Way::Lookup(arrival) = way else { return Ok(()) };
+    let Way::Lookup(arrival) = way else { return notes(text, explanation) };
     writeln!(text)?;
     let interfaces: Vec<String> =
         arrival.interfaces.iter().map(|(index, name)| format!("{} (index {index})", printable(name))).collect();
@@ -64,11 +64,22 @@ fn write(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
         Ok(account) => steps(text, explanation, account)?,
         Err(why) => step(text, "no account", why)?,
     }
+    notes(text, explanation)?;
+    for unseen in &explanation.unseen {
+        step(text, "not seen", &format!("{}: {}", unseen.what, printable(&unseen.why)))?;
+    }
+    Ok(())
+}
+
+fn notes(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
     for limit in &explanation.limits {
         step(text, "note", &sentences::limit(*limit))?;
     }
-    for unseen in &explanation.unseen {
-        step(text, "not seen", &format!("{}: {}", unseen.what, printable(&unseen.why)))?;
+    // Who may look at a program of others may run it, too.
+    let runnable = |program: &Attached| !program.ours && program.info.is_some();
+    let decides = matches!(explanation.others, Others::Selected | Others::Dropped | Others::Unknown);
+    if decides && explanation.alone.is_empty() && explanation.programs.iter().flatten().any(runnable) {
+        step(text, "note", sentences::RUN_OTHERS)?;
     }
     Ok(())
 }
@@ -87,10 +98,7 @@ fn steps(text: &mut String, explanation: &Explanation, account: &Account) -> std
         Some([]) => step(text, "programs", "none is attached")?,
         Some(programs) => programs.iter().try_for_each(|program| match &account.run {
             Some(run) if program.ours => ours(text, explanation, program, run),
-            _ => {
-                let said = format!("{}: {}", in_words(program), sentences::others(explanation.others));
-                step(text, "program", &said)
-            }
+            _ => other(text, explanation, program),
         })?,
     }
     // Shown also where no program of ours can be seen on the hook.
@@ -114,6 +122,14 @@ fn steps(text: &mut String, explanation: &Explanation, account: &Account) -> std
         ),
     };
     step(text, "regular", &format!("{asked}{found}"))
+}
+
+fn other(text: &mut String, explanation: &Explanation, program: &Attached) -> std::fmt::Result {
+    step(text, "program", &format!("{}: {}", in_words(program), sentences::others(explanation.others)))?;
+    match explanation.alone.get(&program.id) {
+        Some(alone) => step(text, "", &sentences::alone(alone, &explanation.sockets)),
+        None => Ok(()),
+    }
 }
 
 fn ours(text: &mut String, explanation: &Explanation, program: &Attached, run: &Run) -> std::fmt::Result {
