@@ -18,7 +18,7 @@ mod pins;
 mod version;
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use sklookup_bpf::object::Object;
@@ -28,6 +28,7 @@ use sklookup_kernel::{Collection, Errno, Link, Map, Netns, Program};
 pub use self::about::{About, Source};
 pub use self::chain::{Chain, OnHook, Whose};
 use crate::error::Error;
+use crate::hook;
 use crate::lock::{self, Attempt};
 use crate::state::PATIENCE;
 use crate::sweep::{gone, names_in};
@@ -375,7 +376,7 @@ impl Attachments {
         // A dead one: what is alive was looked for under the lock.
         gone(bpffs::unlink(&pin))?;
         // Killed before the pin, the kernel detaches it with our last fd.
-        let link = Link::attach(program, self.netns.as_fd())?;
+        let link = hook::attach(program, &self.netns)?;
         link.pin(&pin)?;
         Ok(link.info()?.id)
     }

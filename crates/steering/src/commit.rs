@@ -11,6 +11,7 @@ use sklookup_policy::{Interface, Label, Owner, Policy};
 
 use crate::build::{Building, Plan, Stop, build};
 use crate::error::Error;
+use crate::hook;
 use crate::leaving::{self, Leaving};
 use crate::registration::{Placement, occupied};
 use crate::state::{Generation, State, names};
@@ -175,7 +176,7 @@ impl State {
             Err(error) => return Err(error.into()),
         }
         // Killed before the pin, the kernel detaches it with our last fd.
-        let link = Link::attach(&building.program, self.netns.as_fd())?;
+        let link = hook::attach(&building.program, &self.netns)?;
         bpffs::pin(link.as_fd(), &path)?;
         building.commit();
         self.hint(building.id);

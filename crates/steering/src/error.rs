@@ -103,6 +103,12 @@ pub enum Error {
         /// The program it runs.
         program: u32,
     },
+    /// All programs are attached that Linux takes.
+    #[error("{}: {} programs are attached, the most that Linux takes (E2BIG)", in_words(netns), crate::MOST_PROGRAMS)]
+    Full {
+        /// The namespace.
+        netns: String,
+    },
     /// Another program is attached under the name.
     #[error("{name}: program {program} is attached under this name already")]
     Occupied {
@@ -200,6 +206,10 @@ impl Error {
                 "`sklookup status` names what is attached; `sklookup unload`, then apply again, takes the link back"
                     .to_owned()
             }
+            Error::Full { .. } => {
+                "`sklookup programs` lists them; `sklookup detach NAME`, or --link ID for anybody's, takes one away"
+                    .to_owned()
+            }
             Error::Occupied { .. } => {
                 "--replace puts this one in its place; --name NAME attaches it beside, under another name".to_owned()
             }
@@ -208,9 +218,6 @@ impl Error {
             Error::NoLabel { .. } => "`sklookup status` lists the labels".to_owned(),
             Error::Kernel(error) if error.errno() == Errno::MFILE => {
                 "this process may not open more files; raise the limit: ulimit -n 1024".to_owned()
-            }
-            Error::Kernel(error) if error.errno() == Errno::TOOBIG && error.call() == "BPF_LINK_CREATE" => {
-                "64 programs are attached there, the most that Linux takes; `sklookup status` lists them".to_owned()
             }
             Error::Kernel(error) if error.errno() == Errno::ROFS => {
                 "the bpffs is mounted read-only; `findmnt -t bpf` shows where: mount -o remount,rw DIR".to_owned()

@@ -16,6 +16,7 @@ mod counters;
 mod error;
 pub mod find;
 pub mod history;
+mod hook;
 mod leaving;
 mod lock;
 mod login;
@@ -36,6 +37,7 @@ pub mod watch;
 
 pub use commit::{Committed, Current, EditFn};
 pub use error::Error;
+pub use hook::MOST_PROGRAMS;
 pub use machine::Review;
 pub use presence::Presence;
 pub use record::{Record, STATE_VERSION, digest};

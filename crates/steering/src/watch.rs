@@ -15,6 +15,7 @@ use sklookup_kernel::{Link, Map, Program, RingBuffer, Sockmap, awake_since_boot}
 use sklookup_policy::{Entry, Label};
 
 use crate::error::Error;
+use crate::hook;
 use crate::record::Record;
 use crate::state::{Generation, State, label_path};
 
@@ -127,7 +128,7 @@ impl<'s> Watch<'s> {
     /// Takes out what was written, and follows the policy if it was replaced.
     ///
     /// # Errors
-    /// A policy that can't be read or compiled, or a program that the kernel refuses; E2BIG where 64 programs are attached.
+    /// A policy that can't be read or compiled, or a program that the kernel refuses; [`Error::Full`].
     pub fn look(&mut self) -> Result<Look, Error> {
         let mut records = Vec::new();
         while records.len() < BATCH
@@ -195,7 +196,7 @@ impl<'s> Watch<'s> {
                 before.link.update_any(&program)?;
                 before.link
             }
-            _ => Link::attach(&program, self.state.netns.as_fd())?,
+            _ => hook::attach(&program, &self.state.netns)?,
         };
         let bindings = record.policy.len();
         self.attached = Some(Attached { generation, steering, token, record, link });

@@ -231,10 +231,6 @@ fn failure(error: Error) -> Failure {
     match &error {
         Error::Load(load) if verifier_log::is_refusal(load) => Failure::new(verifier_log::refusal_of_others(load)),
         Error::Occupied { .. } | Error::NotAttached { .. } => Failure { exit: NO, ..Failure::from(error) },
-        Error::Kernel(call) if call.errno() == Errno::TOOBIG => Failure::new(Said::with_help(
-            format!("{error}: 64 programs are attached, the most the kernel allows"),
-            "`sklookup programs` lists them; `sklookup detach` takes one away",
-        )),
         _ => error.into(),
     }
 }

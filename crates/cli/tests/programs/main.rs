@@ -8,12 +8,14 @@ mod services;
 
 mod attaching;
 mod faults;
+mod full;
 mod listing;
 mod maps;
 mod traffic;
 mod world;
 
 fn main() {
-    let trials = [attaching::trials(), listing::trials(), maps::trials(), traffic::trials(), faults::trials()];
+    let trials =
+        [attaching::trials(), listing::trials(), maps::trials(), traffic::trials(), faults::trials(), full::trials()];
     sklookup_testbed::main(trials.into_iter().flatten().collect());
 }

@@ -100,7 +100,7 @@ fn full_hook(_: &Sandbox) {
     let _others: Vec<_> = (1..64).map(|_| other_program()).collect();
     let ran = sklookup(&["watch"]);
     assert_eq!((ran.exit, ran.stdout.as_str()), (2, ""), "{ran:?}");
-    assert!(ran.stderr.contains("64 programs are attached") && ran.stderr.contains("`sklookup status`"), "{ran:?}");
+    assert!(ran.stderr.contains("64 programs are attached") && ran.stderr.contains("`sklookup programs`"), "{ran:?}");
     assert_eq!(hook().len(), 64);
 }
 

@@ -93,7 +93,10 @@ pub(super) fn seat(loaded: &Collection, seat: &Seat<'_>) -> Result<(), Error> {
     let fd = u64::try_from(seat.socket.as_raw_fd()).expect("an open file has a number");
     // It is named by 4 bytes or by 8, as the map was declared.
     let value = if value_size == 4 { (fd as u32).to_ne_bytes().to_vec() } else { fd.to_ne_bytes().to_vec() };
-    Ok(map.update(&seat.key.to_ne_bytes(), &value, 0)?)
+    map.update(&seat.key.to_ne_bytes(), &value, 0).map_err(|error| match error.errno() {
+        Errno::TOOBIG => wrong(format!("it takes {max_entries} sockets and no more (E2BIG)")),
+        _ => error.into(),
+    })
 }
 
 /// Removes every version but that of this program.

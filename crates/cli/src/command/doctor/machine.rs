@@ -8,7 +8,7 @@ use sklookup_kernel::{Errno, effective_uid};
 use sklookup_policy::Policy;
 use sklookup_steering::safety::Hazard;
 use sklookup_steering::status::{Kind as Difference, Status as Steered, Steering};
-use sklookup_steering::{Error, State};
+use sklookup_steering::{Error, MOST_PROGRAMS, State};
 
 use super::{Check, Verdict};
 use crate::args::{DEFAULT_BPFFS, Global};
@@ -16,9 +16,6 @@ use crate::command::status::in_words;
 use crate::counts::many;
 use crate::kept;
 use crate::typed::quoted;
-
-/// The most programs that the kernel lets be attached to a namespace.
-const MOST_PROGRAMS: usize = 64;
 
 /// What the check of the state is called.
 const APPLIED: &str = "applied policy";
@@ -148,8 +145,8 @@ pub(super) fn programs(status: &Steered) -> Check {
         return Check::new(WHAT, Verdict::Unseen, why);
     };
     if programs.len() >= MOST_PROGRAMS && !programs.iter().any(|program| program.ours) {
-        let found = format!("{}, the most the kernel allows", programs.len());
-        return Check::new(WHAT, Verdict::Broken, found).mend("bpftool link show; bpftool link detach id ID");
+        let found = format!("{}, the most that Linux takes", programs.len());
+        return Check::new(WHAT, Verdict::Broken, found).mend("sklookup programs; sklookup detach --link ID");
     }
     let listed: Vec<String> = programs.iter().map(in_words).collect();
     Check::new(WHAT, Verdict::Fine, if listed.is_empty() { "none".to_owned() } else { listed.join("; ") })
