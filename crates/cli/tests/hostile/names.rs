@@ -8,7 +8,7 @@ use sklookup_kernel::{Sockmap, bpffs, interface};
 use sklookup_testbed::{Sandbox, Trial, kernel_trial};
 
 use crate::rename::{ADDRESS, Renamed};
-use crate::world::{command, every_command, policy};
+use crate::world::{command, every_command, policy, testdata};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -63,6 +63,8 @@ fn everywhere(sandbox: &Sandbox) {
         harmless(&[&["--json"], &words[..]].concat());
     }
     harmless(&["unload"]);
+    recorded(sandbox);
+    object(sandbox);
 
     // A catch names the process, a state what is wrong in it.
     both(&["bind", "web", "tcp", ADDRESS.split(':').next().unwrap(), "8080"]);
@@ -85,8 +87,50 @@ fn everywhere(sandbox: &Sandbox) {
     harmless(&["run", "--bind", "tcp 127.9.0.0/16 80", "--timeout", "1", "--", EVIL]);
 }
 
-fn typed(_: &Sandbox) {
+/// A capture of such a name, in which an interface has another, with policies of such names; whole, and cut off.
+fn recorded(sandbox: &Sandbox) {
+    let capture = sandbox.scratch.join(format!("{EVIL}.pcapng"));
+    let capture = capture.to_str().unwrap();
+    let bytes = std::fs::read(testdata("captures/interfaces.pcapng")).unwrap();
+    let nothing = policy(sandbox, &format!("{EVIL}.1"), "bindings = []");
+    // Interfaces matter only where a binding asks for one.
+    let bindings = "bindings = [\"a udp 192.0.2.7 53\", \"b udp 192.0.2.7 53 dev eth0\"]";
+    let bindings = policy(sandbox, &format!("{EVIL}.2"), bindings);
+    let words = ["replay", capture, "--policy", &bindings, "--against", &nothing];
+    std::fs::write(capture, &bytes).unwrap();
+    both(&words);
+    let text = String::from_utf8(harmless(&words).stdout).unwrap();
+    assert!(text.contains(" dev e\\u{202e}0\n"), "the name of the interface is told: {text}");
+    std::fs::write(capture, &bytes[..bytes.len() - 3]).unwrap();
+    both(&words);
+    both(&words[..4]);
+    // As TOML writes what has no place in a text.
+    let label: String = EVIL.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+    let labels = policy(sandbox, "labels", &format!("bindings = [\"a{label} tcp 127.7.0.0/16\"]"));
+    for (words, exit) in
+        [(&["check", &labels][..], 1), (&["apply", &labels], 2), (&["replay", capture, "--policy", &labels], 2)]
+    {
+        both(words);
+        assert_eq!(harmless(words).status.code(), Some(exit), "{words:?}");
+    }
+}
+
+/// An object of such a name, attached under such a name.
+fn object(sandbox: &Sandbox) {
+    let file = sandbox.scratch.join(format!("{EVIL}.o"));
+    std::fs::copy(testdata("objects/clang-19-v3/assign.o"), &file).unwrap();
+    let attach = ["attach", file.to_str().unwrap(), "--name", EVIL];
+    // Once for people and once for machines: the first does it, the second hears that it is done.
+    for words in [&attach[..], &["programs"], &["status"], &["doctor"], &["detach", EVIL]] {
+        both(words);
+    }
+    both(&["attach", &format!("{}/{EVIL}", sandbox.scratch.display())]);
+}
+
+fn typed(sandbox: &Sandbox) {
     let word = format!("a{EVIL}");
+    let [capture, object] = ["captures/ethernet.pcap", "objects/clang-19-v3/assign.o"].map(testdata);
+    let nowhere = format!("{}/{word}/{word}", sandbox.scratch.display());
     for words in [
         &["--netns", &word, "status"][..],
         &["--netns", &format!("/{word}"), "status"],
@@ -113,6 +157,27 @@ fn typed(_: &Sandbox) {
         &["run", "--bind", &word, "--", "true"],
         &["run", "--bind", "tcp 127.9.0.0/16", "--user", &word, "--", "true"],
         &["run", "--bind", "tcp 127.9.0.0/16", "--", &word],
+        &["replay", &word],
+        &["replay", &capture, "--policy", &word],
+        &["replay", &capture, "--policy", "/dev/null", "--against", &word],
+        &["replay", &capture, "--policy", "/dev/null", "--local", &word],
+        &["replay", &capture, "--policy", "/dev/null", "--dev", &word],
+        &["attach", &word],
+        &["attach", &object, "--program", &word],
+        &["attach", &object, "--map", &word],
+        &["attach", &object, "--map", &format!("{word}=kept")],
+        &["attach", &object, "--socket", &word],
+        &["attach", &object, "--socket", &format!("{word}[0]=1")],
+        &["detach", &word],
+        &["detach", "--link", &word],
+        &["rollback", &word],
+        &["test", &word],
+        &["test", "/dev/null", "--case", &word],
+        &["metrics", "--listen", &word],
+        &["metrics", "--listen", &format!("unix:{nowhere}")],
+        &["metrics", "--textfile", &nowhere],
+        &["watch", "--rate", &word],
+        &["top", "--interval", &word],
         &["completions", &word],
         &[&word],
     ] {

@@ -56,7 +56,8 @@ pub fn policy(sandbox: &Sandbox, name: &str, text: &str) -> String {
 /// A command line for every command that prints an answer, in an order in which they can run one after the other.
 pub fn every_command(policy: &str, pid: u32) -> Vec<Vec<String>> {
     let pid = pid.to_string();
-    let lines: [&[&str]; 25] = [
+    let [capture, object] = ["captures/ethernet.pcap", "objects/clang-19-v3/assign.o"].map(testdata);
+    let lines: [&[&str]; 31] = [
         &["check", policy],
         &["check", policy, "--packet", "tcp 127.0.0.1:9 > 127.7.0.1:80"],
         &["doctor"],
@@ -76,6 +77,12 @@ pub fn every_command(policy: &str, pid: u32) -> Vec<Vec<String>> {
         &["explain", "--to", "web"],
         &["explain", "--to", "pid", &pid],
         &["explain", "--to", "tcp"],
+        &["replay", &capture],
+        &["replay", &capture, "--policy", policy, "--against", "live"],
+        &["metrics", "--textfile", "-"],
+        &["attach", &object],
+        &["programs"],
+        &["detach", "assign"],
         &["upgrade"],
         &["unregister", "web"],
         &["unbind", "web", "tcp", "127.8.0.0/16", "80"],
@@ -84,4 +91,9 @@ pub fn every_command(policy: &str, pid: u32) -> Vec<Vec<String>> {
         &["unload"],
     ];
     lines.iter().map(|line| line.iter().map(ToString::to_string).collect()).collect()
+}
+
+/// A file of the tests.
+pub fn testdata(file: &str) -> String {
+    format!("{}/../../testdata/{file}", env!("CARGO_MANIFEST_DIR"))
 }
