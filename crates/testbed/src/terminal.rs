@@ -5,11 +5,13 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -50,6 +52,18 @@ impl Terminal {
         let mut command = Command::new(std::env::current_exe().expect("our own path"));
         command.args([BECOME, &self.path]).arg(program);
         command
+    }
+
+    /// The side of programs, for a command that has only a part of its input and output there.
+    ///
+    /// # Panics
+    ///
+    /// When the terminal is gone.
+    pub fn other_end(&self) -> File {
+        let mut options = File::options();
+        // Whoever opens it without this, and has no terminal, has this one from then on.
+        options.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+        options.open(&self.path).expect("the terminal is there")
     }
 
     /// Types: `\x03` is Ctrl-C, `\x1a` Ctrl-Z, `\x1c` Ctrl-\.

@@ -90,9 +90,10 @@ impl Input {
     fn tell(&self) {
         const MIB: u64 = 1 << 20;
         let read = self.read / MIB;
+        // The name last: it may be longer than the terminal is wide.
         progress::at(match self.size.filter(|&size| size > 0) {
-            Some(size) => format!("{}: {} {read} of {} MiB", self.name, bar(self.read, size), size / MIB),
-            None => format!("{}: {read} MiB", self.name),
+            Some(size) => format!("{} {read} of {} MiB of {}", bar(self.read, size), size / MIB, self.name),
+            None => format!("{read} MiB of {}", self.name),
         });
     }
 }
