@@ -62,7 +62,8 @@ fn steered(_: &Sandbox) {
     assert!(listener.accept().is_ok());
     assert_eq!(datagrams.recv(&mut [0; 16]).unwrap(), 5);
     drop(listener);
-    assert!(!connects("127.7.0.1:80"));
+    // What another test forks at that moment has the socket too, until it runs its program.
+    while connects("127.7.0.1:80") {}
     assert_eq!(eye.event(), "no-socket tcp 127.7.0.1:80 dev lo web refused");
     assert_eq!(eye.end().1["told"], 1);
 }
