@@ -97,32 +97,39 @@ fn killed(sandbox: &Sandbox, subject: &Subject) {
             let programs = sklookup(&["programs"]);
             assert_eq!(programs.exit, i32::from(now.is_empty()), "{fault} at {call:?}: {programs:?}");
             assert!(!programs.stdout.contains("NOT WHAT"), "{fault} at {call:?}: {programs:?}");
-            // The same again does what was asked.
-            let again: Ran = subject.command().output().unwrap().into();
-            let expected = if now == before { 0 } else { i32::from(subject.step.len() < 3) };
-            assert_eq!(again.exit, expected, "{fault} at {call:?}: {again:?}");
-            assert_eq!(on_hook(sandbox).len(), usize::from(subject.after), "{fault} at {call:?}");
-            end(sandbox);
-            assert_eq!(Leftovers::of(sandbox, &trace), Leftovers::default(), "{fault} at {call:?}");
-            trace.remove();
+            again(sandbox, subject, now == before, &trace, &format!("{fault} at {call:?}"));
         }
     }
 }
 
+/// The same again does what was asked, if it is not done yet, and nothing of either is left in the end.
+fn again(sandbox: &Sandbox, subject: &Subject, to_do: bool, trace: &Trace, doing: &str) {
+    let ran: Ran = subject.command().output().unwrap().into();
+    let expected = if to_do { 0 } else { i32::from(subject.step.len() < 3) };
+    assert_eq!(ran.exit, expected, "{doing}: {ran:?}");
+    assert_eq!(on_hook(sandbox).len(), usize::from(subject.after), "{doing}");
+    end(sandbox);
+    assert_eq!(Leftovers::of(sandbox, trace), Leftovers::default(), "{doing}");
+    trace.remove();
+}
+
 fn failed(sandbox: &Sandbox, subject: &Subject) {
     for call in subject.rehearsed(sandbox) {
-        let fault = Fault::Fail(call.number);
-        let before = subject.begin(sandbox);
-        let ran: Ran = fault.in_command(&mut subject.command()).output().unwrap().into();
-        let now = on_hook(sandbox);
-        let done = now != before;
-        if ran.exit == 0 {
-            assert!(done, "{fault} at {call:?}: it says that it is done: {ran:?}");
-        } else {
-            assert!(matches!(ran.exit, 1 | 2) && !ran.stderr.is_empty(), "{fault} at {call:?}: {ran:?}");
-            assert!(!done || ran.stderr.contains("in effect all the same"), "{fault} at {call:?}: {ran:?}");
+        for fault in [Fault::Fail(call.number), Fault::FailWith(call.number, "EPERM")] {
+            let before = subject.begin(sandbox);
+            let trace = Trace::new(sandbox.scratch.join("trace"));
+            let mut command = subject.command();
+            let ran: Ran = fault.in_command(trace.of(&mut command)).output().unwrap().into();
+            let now = on_hook(sandbox);
+            let done = now != before;
+            if ran.exit == 0 {
+                assert!(done, "{fault} at {call:?}: it says that it is done: {ran:?}");
+            } else {
+                assert!(matches!(ran.exit, 1 | 2) && !ran.stderr.is_empty(), "{fault} at {call:?}: {ran:?}");
+                assert!(!done || ran.stderr.contains("in effect all the same"), "{fault} at {call:?}: {ran:?}");
+            }
+            again(sandbox, subject, !done, &trace, &format!("{fault} at {call:?}"));
         }
-        end(sandbox);
     }
 }
 

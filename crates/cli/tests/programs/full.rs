@@ -66,6 +66,8 @@ fn policy(sandbox: &Sandbox) {
     ] {
         refused(sandbox, arguments);
     }
+    let ran = sklookup(&["run", "--bind", "tcp 127.7.0.0/16 80", "--", "false"]);
+    assert!(ran.exit == 125 && ran.stderr.contains("64 programs are attached"), "not started: {ran:?}");
     left(sandbox, &[]);
     assert_eq!(sklookup(&["rollback"]).exit, 2, "nothing was kept of what never was in effect");
 }
