@@ -22,11 +22,15 @@ pub fn printable_lines(text: &str) -> String {
 
 /// A JSON document whose strings hold none of those characters either: they are written as JSON spells them, and mean the
 /// same to whoever reads it.
-pub fn printable_json(document: &str) -> String {
+pub fn printable_json(document: String) -> String {
+    let is_spelled = |c: char| c.is_control() || is_invisible(c);
+    if !document.contains(is_spelled) {
+        return document;
+    }
     // Outside strings a document has none of them, and inside it any character may be spelled out.
     let mut out = String::with_capacity(document.len());
     for c in document.chars() {
-        if c.is_control() || is_invisible(c) {
+        if is_spelled(c) {
             let mut units = [0; 2];
             out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
@@ -55,7 +59,7 @@ mod tests {
     #[test]
     fn a_document_says_the_same_with_every_character_spelled_out() {
         let text = "a\u{1b}[2J\u{9b}2J\u{202e}\u{e0041}\u{7f}grün\n";
-        let document = printable_json(&serde_json::json!({ "name": text }).to_string());
+        let document = printable_json(serde_json::json!({ "name": text }).to_string());
         assert_eq!(printable(&document), document);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&document).unwrap()["name"], text);
     }

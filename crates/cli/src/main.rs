@@ -11,6 +11,7 @@ mod kept;
 mod output;
 mod progress;
 mod render;
+mod rows;
 mod socket_match;
 mod typed;
 mod verifier_log;

@@ -9,6 +9,7 @@ use sklookup_steering::Error;
 
 use crate::command::run;
 use crate::escape::{printable_json, printable_lines};
+use crate::rows::Rows;
 use crate::verifier_log;
 
 /// Done, or yes.
@@ -30,6 +31,8 @@ pub struct Answer {
     pub text: String,
     /// For machines: the fields beside `version`, `command` and `ok`.
     pub json: Map<String, Value>,
+    /// More of these fields: arrays that may be long.
+    pub rows: Vec<(&'static str, Rows)>,
     /// What is worth saying besides, on stderr.
     pub talk: Vec<Said>,
     /// Whether it tells of a change that has been made.
@@ -63,7 +66,7 @@ impl Answer {
             Value::Object(fields) => fields,
             other => unreachable!("an answer is an object, not {other}"),
         };
-        Answer { exit: YES, text: text.into(), json, talk: Vec::new(), in_effect: false }
+        Answer { exit: YES, text: text.into(), json, rows: Vec::new(), talk: Vec::new(), in_effect: false }
     }
 
     /// The same with another exit status.
@@ -74,6 +77,12 @@ impl Answer {
     /// The same about something that has been changed, or not: who can't be told should at least know that.
     pub fn in_effect(self, in_effect: bool) -> Answer {
         Answer { in_effect, ..self }
+    }
+
+    /// The same with an array for machines that may be long.
+    pub fn with_rows(mut self, name: &'static str, rows: Rows) -> Answer {
+        self.rows.push((name, rows));
+        self
     }
 
     /// The same with something to say besides.
@@ -197,15 +206,15 @@ pub fn could_not(command: &str) -> u8 {
 /// Prints what came of a command. The exit status is the command's, or that of a failure if stdout took no more.
 pub fn finish(command: &str, json: bool, result: Result<Answer, Failure>) -> ExitCode {
     let in_effect = result.as_ref().is_ok_and(|answer| answer.in_effect);
-    let (exit, text, fields, said) = match result {
-        Ok(answer) => (answer.exit, answer.text, answer.json, answer.talk),
+    let (exit, text, fields, rows, said) = match result {
+        Ok(answer) => (answer.exit, answer.text, answer.json, answer.rows, answer.talk),
         Err(failure) => {
             let errors: Vec<Value> = failure.said.iter().map(Said::json).collect();
             let fields = Map::from_iter([("errors".to_owned(), Value::Array(errors))]);
-            (failure.exit, String::new(), fields, failure.said)
+            (failure.exit, String::new(), fields, Vec::new(), failure.said)
         }
     };
-    let document = if json { document(command, exit, fields, &said) } else { text };
+    let document = if json { document(command, exit, fields, rows, &said) } else { text };
     let printed = print(&document);
     let mut stderr = io::stderr().lock();
     // Talk that nobody hears is no failure.
@@ -234,10 +243,10 @@ pub fn line(command: &str, fields: Value) -> String {
     for (name, value) in fields.as_object().into_iter().flatten() {
         document[name] = value.clone();
     }
-    printable_json(&document.to_string())
+    printable_json(document.to_string())
 }
 
-fn document(command: &str, exit: u8, fields: Map<String, Value>, said: &[Said]) -> String {
+fn document(command: &str, exit: u8, fields: Map<String, Value>, rows: Vec<(&str, Rows)>, said: &[Said]) -> String {
     let mut document = json!({ "version": JSON_VERSION, "command": command, "ok": exit == YES });
     for (name, value) in fields {
         document[name] = value;
@@ -245,7 +254,15 @@ fn document(command: &str, exit: u8, fields: Map<String, Value>, said: &[Said]) 
     if ["errors", "warnings"].iter().all(|key| document.get(key).is_none()) && !said.is_empty() {
         document["warnings"] = said.iter().map(Said::json).collect();
     }
-    format!("{}\n", printable_json(&document.to_string()))
+    let mut text = document.to_string();
+    let end = text.pop();
+    for (name, rows) in rows {
+        text.push_str(&format!(",\"{name}\":{}", rows.into_text()));
+    }
+    text.extend(end);
+    let mut text = printable_json(text);
+    text.push('\n');
+    text
 }
 
 fn print(text: &str) -> io::Result<()> {

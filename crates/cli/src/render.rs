@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 use sklookup_policy::{Binding, Difference, Entry, Origin, Outcome, Ports, WhenEmpty};
 
+use crate::rows::Rows;
+
 /// A binding, spelled as in a policy file.
 pub fn binding(binding: &Binding) -> Map<String, Value> {
     let mut fields = Map::new();
@@ -64,7 +66,7 @@ pub fn difference(difference: &Difference<'_>) -> String {
 }
 
 /// The same as an array.
-pub fn changes(difference: &Difference<'_>) -> Value {
+pub fn changes(difference: &Difference<'_>) -> Rows {
     let change = |kind: &str, binding: &Binding| {
         let mut fields = Map::from_iter([("change".to_owned(), json!(kind))]);
         fields.extend(self::binding(binding));

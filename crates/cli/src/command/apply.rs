@@ -186,8 +186,6 @@ fn report(
         }
     };
     let json = json!({
-        // Nobody reads a document that was not asked for, and this one may have a million bindings.
-        "changes": if global.json { render::changes(difference) } else { Value::Null },
         "added": added.len(),
         "removed": removed.len(),
         "changed": changed.len(),
@@ -203,7 +201,12 @@ fn report(
         )
     });
     let in_effect = matches!(committed, Some(Committed::Generation { .. }));
-    Answer::yes(text, json).in_effect(in_effect).saying(empty)
+    let mut answer = Answer::yes(text, json);
+    // Nobody reads a document that was not asked for, and this one may have a million bindings.
+    if global.json {
+        answer = answer.with_rows("changes", render::changes(difference));
+    }
+    answer.in_effect(in_effect).saying(empty)
 }
 
 /// The first few of many names.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sklookup_policy::{Policy, difference};
 
 use crate::args::{Diff, Global};
@@ -24,12 +24,15 @@ pub fn diff(global: &Global, args: &Diff) -> Result<Answer, Failure> {
     };
     let difference = difference(&old, &new);
     let json = json!({
-        "changes": if global.json { render::changes(&difference) } else { Value::Null },
         "added": difference.added.len(),
         "removed": difference.removed.len(),
         "changed": difference.changed.len(),
     });
-    Ok(Answer::yes(render::difference(&difference), json).exit(if difference.is_empty() { YES } else { NO }))
+    let mut answer = Answer::yes(render::difference(&difference), json);
+    if global.json {
+        answer = answer.with_rows("changes", render::changes(&difference));
+    }
+    Ok(answer.exit(if difference.is_empty() { YES } else { NO }))
 }
 
 /// What is applied, without what belongs to a living `run`: `apply` leaves that alone.

@@ -1,6 +1,6 @@
 //! `export`: the applied policy as a policy file.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::Global;
 use crate::context::existing_state;
@@ -19,6 +19,6 @@ pub fn export(global: &Global) -> Result<Answer, Failure> {
     if !global.json {
         return Ok(Answer::yes(text, json!({})));
     }
-    let bindings: Vec<Value> = policy.entries().iter().map(|entry| Value::Object(render::entry(entry))).collect();
-    Ok(Answer::yes("", json!({ "policy": text, "bindings": bindings })))
+    let bindings = policy.entries().iter().map(render::entry).collect();
+    Ok(Answer::yes("", json!({ "policy": text })).with_rows("bindings", bindings))
 }

@@ -20,6 +20,7 @@ use crate::args::{Global, List};
 use crate::context::existing_state;
 use crate::escape::printable;
 use crate::output::{Answer, Failure, NO, Said, YES};
+use crate::rows::Rows;
 use crate::socket_match::SocketMatch;
 use crate::{counts, render};
 
@@ -47,20 +48,20 @@ pub fn list(global: &Global, args: &List) -> Result<Answer, Failure> {
     let entries = seen.policy.entries().iter().zip(&seen.counts);
     let mut listed: Vec<Listed<'_>> = entries.filter(|(entry, _)| picked.takes(entry, held.as_ref())).collect();
 
-    let (some, text, json) = if args.sockets {
+    let nothing = Answer::yes("", json!({}));
+    let (some, answer) = if args.sockets {
         let groups = sockets::groups(&seen.labels, &listed, &picked, args.sort);
-        let some = !groups.is_empty();
-        match global.json {
-            true => {
-                (some, String::new(), json!({ "sockets": groups.iter().map(|g| g.json()).collect::<Vec<Value>>() }))
-            }
-            false => (some, sockets::text(&groups), Value::Null),
-        }
+        let answer = match global.json {
+            true => nothing.with_rows("sockets", groups.iter().map(|group| group.json()).collect()),
+            false => Answer { text: sockets::text(&groups), ..nothing },
+        };
+        (!groups.is_empty(), answer)
     } else if args.addresses {
-        match global.json {
-            true => (!listed.is_empty(), String::new(), json!({ "addresses": addresses::json(&listed, args.sort) })),
-            false => (!listed.is_empty(), addresses::text(&listed, args.sort), Value::Null),
-        }
+        let answer = match global.json {
+            true => nothing.with_rows("addresses", addresses::json(&listed, args.sort)),
+            false => Answer { text: addresses::text(&listed, args.sort), ..nothing },
+        };
+        (!listed.is_empty(), answer)
     } else {
         if let Some(sort) = args.sort {
             sort.sort(&mut listed, |(entry, counts)| {
@@ -68,15 +69,15 @@ pub fn list(global: &Global, args: &List) -> Result<Answer, Failure> {
                 (Sum::of(binding, counts), binding.outcome.to_string(), (binding.destination, binding.ports.first()))
             });
         }
-        match global.json {
-            true => (!listed.is_empty(), String::new(), json!({ "bindings": bindings(&listed) })),
-            false => (!listed.is_empty(), table(&listed), Value::Null),
-        }
+        let answer = match global.json {
+            true => nothing.with_rows("bindings", bindings(&listed)),
+            false => Answer { text: table(&listed), ..nothing },
+        };
+        (!listed.is_empty(), answer)
     };
     let nothing = (!steered).then(|| Said::new("nothing is steered here"));
     let unseen = seen.unseen.iter().map(|Unseen { what, why }| Said::new(format!("not seen: {what}: {why}")));
-    let json = if json.is_null() { json!({}) } else { json };
-    Ok(Answer::yes(text, json).exit(if some { YES } else { NO }).saying(nothing.into_iter().chain(unseen)))
+    Ok(answer.exit(if some { YES } else { NO }).saying(nothing.into_iter().chain(unseen)))
 }
 
 /// What each registered socket gets, for people: as `list --sockets` has it.
@@ -183,7 +184,7 @@ impl Picked<'_> {
     }
 }
 
-fn bindings(listed: &[Listed<'_>]) -> Vec<Value> {
+fn bindings(listed: &[Listed<'_>]) -> Rows {
     listed.iter().map(|(entry, counts)| described(entry, counts)).collect()
 }
 

@@ -40,7 +40,7 @@ pub fn status(global: &Global, args: &args::Status) -> Result<Answer, Failure> {
     };
     // Either is long where there are many bindings, and only one is printed.
     let answer = match global.json {
-        true => Answer::yes("", document(&status)),
+        true => for_machines(&status),
         false => Answer::yes(text(&status), json!({})),
     };
     // People are told a few of each kind; documents have all.
@@ -90,6 +90,13 @@ fn few(findings: &[Finding]) -> Vec<Said> {
 }
 
 /// All but the findings, which are said as every command says what is amiss.
+fn for_machines(status: &Status) -> Answer {
+    let answer = Answer::yes("", document(status));
+    let Some(in_effect) = status.in_effect() else { return answer };
+    answer.with_rows("bindings", bindings(in_effect).map(|(entry, counts)| described(entry, counts)).collect())
+}
+
+/// All but the bindings.
 fn document(status: &Status) -> Value {
     let programs = status.programs.as_ref().map(|programs| programs.iter().map(program).collect::<Vec<Value>>());
     let unseen: Vec<Value> =
@@ -118,7 +125,6 @@ fn document(status: &Status) -> Value {
     document["counts"] = counts::json(&in_effect.total);
     document["rules"] = json!({ "pass": rule(&in_effect.pass), "refuse": rule(&in_effect.refuse) });
     document["labels"] = in_effect.labels.iter().map(label).collect();
-    document["bindings"] = bindings(in_effect).map(|(entry, counts)| described(entry, counts)).collect();
     document["interfaces"] = interfaces.collect();
     document["runs"] = runs.collect();
     document

@@ -16,7 +16,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A policy of so many hosts under four labels.
-fn policy(sandbox: &Sandbox, bindings: u32) -> String {
+pub fn policy(sandbox: &Sandbox, bindings: u32) -> String {
     let mut text = String::from("bindings = [\n");
     for n in 0..bindings {
         writeln!(text, "\"l{} tcp 127.1.{}.{} 80\",", n % 4, n >> 8, n & 255).unwrap();

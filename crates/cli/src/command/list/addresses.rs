@@ -10,6 +10,7 @@ use super::table::Table;
 use super::taken::{Destination, Line, by_destination, some};
 use crate::counts;
 use crate::escape::printable;
+use crate::rows::Rows;
 
 /// Neighbours of which the same is taken.
 struct Row<'a> {
@@ -24,7 +25,7 @@ struct Row<'a> {
 }
 
 /// For machines.
-pub fn json(listed: &[Listed<'_>], sort: Option<Sort>) -> Value {
+pub fn json(listed: &[Listed<'_>], sort: Option<Sort>) -> Rows {
     let address = |row: Row<'_>| {
         let prefixes: Vec<String> = row.prefixes.iter().map(IpNet::to_string).collect();
         let taken: Vec<Value> = row.lines.iter().map(|line| line.what.json(&line.sum).into()).collect();

@@ -1,0 +1,38 @@
+//! Memory: what a command may use is limited, and it has to do.
+
+use std::process::{Command, Stdio};
+
+use sklookup_testbed::{Sandbox, Trial, kernel_trial};
+
+use crate::command::{Ran, sklookup};
+use crate::counts::policy;
+
+pub fn trials() -> Vec<Trial> {
+    vec![kernel_trial("memory::documents_of_30_000_bindings_take_no_more_than_100_mb", documents)]
+}
+
+/// What a document of 9 MB needs is a few times its text. As values it would be some 200 MB.
+fn documents(sandbox: &Sandbox) {
+    const KIB: &str = "102400";
+    let policy = policy(sandbox, 30_000);
+    assert_eq!(sklookup(&["apply", &policy]).exit, 0);
+    let commands: [&[&str]; 6] = [
+        &["list"],
+        &["list", "--addresses"],
+        &["list", "--sockets"],
+        &["status"],
+        &["export"],
+        &["diff", "/dev/null", &policy],
+    ];
+    for arguments in commands {
+        let ran: Ran = Command::new("sh")
+            .args(["-c", "ulimit -d \"$0\" && exec \"$@\"", KIB, env!("CARGO_BIN_EXE_sklookup"), "--json"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+            .into();
+        let whole = ran.stdout.starts_with("{\"version\":1,") && ran.stdout.ends_with("}\n");
+        assert!(whole, "{arguments:?}: exit {}, {}", ran.exit, ran.stderr);
+    }
+}
