@@ -8,13 +8,13 @@ use crate::command::{Ran, sklookup};
 use crate::counts::policy;
 
 pub fn trials() -> Vec<Trial> {
-    vec![kernel_trial("memory::documents_of_30_000_bindings_take_no_more_than_100_mb", documents)]
+    vec![kernel_trial("memory::documents_of_10_000_bindings_take_no_more_than_40_mb", documents)]
 }
 
-/// What a document of 9 MB needs is a few times its text. As values it would be some 200 MB.
+/// What a document of 3 MB needs is a few times its text. As values it would be some 70 MB.
 fn documents(sandbox: &Sandbox) {
-    const KIB: &str = "102400";
-    let policy = policy(sandbox, 30_000);
+    const KIB: &str = "40960";
+    let policy = policy(sandbox, 10_000);
     assert_eq!(sklookup(&["apply", &policy]).exit, 0);
     let commands: [&[&str]; 6] = [
         &["list"],

@@ -1,6 +1,6 @@
 //! What replaying a large capture costs: time and memory for so many gigabytes, by policies of several sizes.
 //!
-//! `cargo run --release -p sklookup-replay --example scale -- 1` replays 1 GB. The capture is made while it is read, so no disk
+//! `cargo run --release -p sklookup-replay --example replay_scale -- 1` replays 1 GB. The capture is made while it is read, so no disk
 //! takes part: connections of ten packets, of 600 bytes each on average, from ever new ports and addresses.
 
 use std::io::Read;

@@ -1,6 +1,6 @@
 //! What policies of many sizes cost: compiling, bytes, and nanoseconds for a lookup.
 //!
-//! `cargo run --release -p sklookup-compiler --example scale`; the nanoseconds need root, on a quiet machine.
+//! `cargo run --release -p sklookup-compiler --example compiler_scale`; the nanoseconds need root, on a quiet machine.
 
 // The example and the tests share it, and each uses a part.
 #[allow(dead_code)]

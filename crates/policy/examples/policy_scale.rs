@@ -1,4 +1,4 @@
-//! How long a large policy takes, and how much memory: `cargo run --release -p sklookup-policy --example scale`.
+//! How long a large policy takes, and how much memory: `cargo run --release -p sklookup-policy --example policy_scale`.
 //!
 //! Each shape is made as text, read, checked, looked through for shadowed bindings, written and compared with itself.
 //! With an argument, only the shapes whose names contain it run. Peak memory is of the process (Linux only), so it

@@ -1,5 +1,5 @@
 //! What a load and an edit of policies of three sizes cost, step by step, on the real hook: as root,
-//! `cargo run --release -p sklookup-steering --example scale`.
+//! `cargo run --release -p sklookup-steering --example steering_scale`.
 //!
 //! Everything happens in a network namespace and a bpffs of its own. Peak memory is of the process, so it is that of the
 //! largest policy so far.
