@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use sklookup_compiler::OBSERVER;
 use sklookup_kernel::sock_diag::SockDiag;
 use sklookup_kernel::{Context, Errno, Netns, Program, TestRun};
 use sklookup_steering::status::{Attached, Unseen};
@@ -29,6 +30,9 @@ pub enum Alone {
     SelectedOfGroup,
     /// It could not be run.
     NotRun(sklookup_kernel::Error),
+    /// It was not run, for by its name it belongs to a `sklookup watch`: alone it does not see what the policy did, and
+    /// would tell of something that never was.
+    Spared,
 }
 
 impl Explanation {
@@ -53,9 +57,12 @@ impl Explanation {
         let context = Context { protocol: self.packet.protocol.number(), source, destination };
         // One that is attached twice is run once.
         for program in programs.iter().filter(|program| !program.ours) {
-            self.alone.entry(program.id).or_insert_with(|| run(program.id, &context));
+            self.alone.entry(program.id).or_insert_with(|| match &program.info {
+                Some(info) if info.name == OBSERVER => Alone::Spared,
+                _ => run(program.id, &context),
+            });
         }
-        let ran = self.alone.values().filter(|alone| !matches!(alone, Alone::NotRun(_))).count();
+        let ran = self.alone.values().filter(|alone| !matches!(alone, Alone::NotRun(_) | Alone::Spared)).count();
         if ran > 0 {
             self.limits.push(Limit::RanAlone(ran));
         }
@@ -126,7 +133,7 @@ fn adds_up(programs: &[Attached], alone: &BTreeMap<u32, Alone>, account: &Accoun
             Some(Alone::Dropped) => dropped = true,
             // Behind another's it counts if the program asks to replace that: both are possible.
             Some(Alone::Selected(cookie)) => selected.push(*cookie),
-            Some(Alone::SelectedOfGroup | Alone::NotRun(_)) | None => return true,
+            Some(Alone::SelectedOfGroup | Alone::NotRun(_) | Alone::Spared) | None => return true,
         }
     }
     match fate {
@@ -215,8 +222,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_speaks_against_nothing() {
-        use Alone::{Passed, SelectedOfGroup};
+        use Alone::{Passed, SelectedOfGroup, Spared};
         assert!(others(&[SelectedOfGroup], &[], Fate::Socket(1)));
+        assert!(others(&[Passed, Spared], &[], Fate::Socket(1)));
         assert!(others(&[Passed], &[9], Fate::Unknown(String::new())));
     }
 }

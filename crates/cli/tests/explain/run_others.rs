@@ -1,5 +1,6 @@
 //! Programs of others, run alone: what they did is told as that, beside the kernel's answer, and nothing more is made of it.
 
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::Stdio;
@@ -23,6 +24,7 @@ pub fn trials() -> Vec<Trial> {
         kernel_trial("a_program_before_ours_and_one_behind_it_are_both_run", in_order),
         kernel_trial("each_is_run_once_and_only_if_that_is_asked_for", counted),
         kernel_trial("none_is_run_where_no_program_is_asked", not_asked),
+        kernel_trial("a_watch_is_told_of_nothing_that_never_was", watched),
         kernel_trial("a_program_that_went_meanwhile_is_told_to_be_gone", gone),
         kernel_trial("who_may_not_list_programs_is_told_what_running_them_takes", unlisted),
         kernel_trial("who_may_list_programs_only_is_told_so_of_each", forbidden),
@@ -243,6 +245,28 @@ fn not_asked(_: &Sandbox) {
         assert!(text.ends_with("note         no program is asked about such a packet, so none was run\n"), "{text}");
     }
     assert_eq!(runs(&map), before);
+}
+
+fn watched(_: &Sandbox) {
+    bind("web tcp 127.7.0.0/16 80 dev lo");
+    bind("refuse tcp 127.7.0.0/16");
+    let _server = server("web");
+    let mut watch = command(&["watch", "--count", "1"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(watch.stderr.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.contains("watching 2 bindings"), "{ready}");
+    // Without an interface the other binding would decide, and refuse.
+    let (_, document) = run_others(PACKET);
+    let error = "not run: `sklookup watch` would tell of a packet that never came";
+    assert_eq!(document["programs"][1]["alone"]["error"], error, "{document}");
+    assert!(!notes(&document).contains("ran once more"), "{document}");
+    let text = sklookup(&["explain", PACKET, "--run-others"]).stdout;
+    assert!(text.contains(&format!("             {error}\n")), "{text}");
+    // So the first that it tells of is this one.
+    assert!(TcpStream::connect("127.7.0.1:8000").is_err());
+    let told = String::from_utf8(watch.wait_with_output().unwrap().stdout).unwrap();
+    assert!(told.contains(" > 127.7.0.1:8000"), "{told}");
 }
 
 /// The calls that a question with every program run makes.

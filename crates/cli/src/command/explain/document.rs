@@ -64,7 +64,7 @@ fn alone(alone: &Alone) -> Value {
         Alone::Passed => (Some("pass"), None),
         Alone::Dropped => (Some("drop"), None),
         Alone::Selected(cookie) => (Some("pass"), Some(cookie.to_string())),
-        Alone::SelectedOfGroup | Alone::NotRun(_) => (None, None),
+        Alone::SelectedOfGroup | Alone::NotRun(_) | Alone::Spared => (None, None),
     };
     json!({ "verdict": verdict, "selected": selected, "error": sentences::untold(alone) })
 }

@@ -98,6 +98,7 @@ pub fn alone(alone: &Alone, sockets: &Sockets) -> String {
         Alone::Selected(cookie) => format!("SK_PASS, selected {}", sockets::named(sockets, *cookie)),
         Alone::SelectedOfGroup => OF_GROUP.to_owned(),
         Alone::NotRun(error) => return format!("could not be run: {}", not_run(error)),
+        Alone::Spared => return SPARED.to_owned(),
     };
     format!("run alone (no interface, nothing selected before it): {did}")
 }
@@ -108,10 +109,12 @@ pub fn untold(alone: &Alone) -> Option<String> {
         Alone::Passed | Alone::Dropped | Alone::Selected(_) => None,
         Alone::SelectedOfGroup => Some(OF_GROUP.to_owned()),
         Alone::NotRun(error) => Some(not_run(error)),
+        Alone::Spared => Some(SPARED.to_owned()),
     }
 }
 
 const OF_GROUP: &str = "EOPNOTSUPP (it selected a socket of a reuseport group)";
+const SPARED: &str = "not run: `sklookup watch` would tell of a packet that never came";
 
 fn not_run(error: &sklookup_kernel::Error) -> String {
     use sklookup_kernel::Errno;
