@@ -31,7 +31,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(contents.sum::<usize>() <= bytes.len(), "maps have more in them than the file");
     check_globals(&object);
 
-    let machine = Machine::new(Config { cpus: 2, seed: 7, instructions: 10_000, all_instructions: u64::MAX, memory: 8 << 20 });
+    let machine =
+        Machine::new(Config { cpus: 2, seed: 7, instructions: 10_000, all_instructions: u64::MAX, memory: 8 << 20 });
     let Ok(loaded) = Collection::load(&machine, &object) else { return };
     assert!(machine.memory_used() <= 8 << 20);
     object.programs.iter().for_each(check_code);
