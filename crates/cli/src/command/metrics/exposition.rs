@@ -38,7 +38,7 @@ pub struct Family {
 }
 
 /// Labels of a sample; those without a value are left out.
-pub type Labels<'a> = [(&'a str, &'a str)];
+pub type Labels = [(&'static str, String)];
 
 /// A text being written: each family at once, all its samples behind its head.
 pub struct Exposition {
@@ -78,15 +78,10 @@ impl Exposition {
     }
 
     /// Writes a family with one sample for each item.
-    pub fn family<V: Display>(
-        &mut self,
-        family: &Family,
-        samples: impl IntoIterator<Item = (Vec<(&'static str, String)>, V)>,
-    ) {
+    pub fn family<L: AsRef<Labels>, V: Display>(&mut self, family: &Family, samples: impl IntoIterator<Item = (L, V)>) {
         self.head(family);
         for (labels, value) in samples {
-            let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            self.sample(family, &labels, value);
+            self.sample(family, labels.as_ref(), value);
         }
     }
 
@@ -121,7 +116,7 @@ impl Exposition {
         }
     }
 
-    fn sample(&mut self, family: &Family, labels: &Labels<'_>, value: impl Display) {
+    fn sample(&mut self, family: &Family, labels: &Labels, value: impl Display) {
         self.text.push_str(family.name);
         self.text.push_str(family.suffix());
         let mut before = '{';
@@ -146,6 +141,9 @@ impl Exposition {
 
 /// A label's value, in quotes.
 fn escape(text: &mut String, value: &str) {
+    if !value.contains(['\\', '"', '\n']) {
+        return text.push_str(value);
+    }
     for character in value.chars() {
         match character {
             '\\' => text.push_str("\\\\"),

@@ -133,15 +133,15 @@ fn labels(out: &mut Exposition, observation: &Observation, most: usize) {
         (named, row.sum)
     });
     let sums: Vec<(Named, Sum)> = steered.chain(rules).collect();
-    let each = |of: fn(&Sum) -> u64| sums.iter().map(move |(named, sum)| (named.clone(), of(sum)));
+    let each = |of: fn(&Sum) -> u64| sums.iter().map(move |(named, sum)| (named, of(sum)));
     out.family(&RUNS, each(|sum| sum.counts.hits));
     out.family(&RUNS_REFUSED, each(|sum| sum.fates.refused));
     out.family(&RUNS_PASSED, each(|sum| sum.fates.passed));
-    out.family(&NO_SOCKET, rows.iter().map(|row| (row.named.clone(), row.sum.counts.no_socket)));
-    out.family(&ERRORS, rows.iter().flat_map(|row| errors(&row.named, &row.sum.counts)));
-    out.family(&LABEL_BINDINGS, rows.iter().map(|row| (row.named.clone(), row.sum.bindings)));
+    out.family(&NO_SOCKET, rows.iter().map(|row| (&row.named, row.sum.counts.no_socket)));
+    out.family(&ERRORS, rows.iter().flat_map(|row| errors(&row.sum.counts).map(|error| with_error(&row.named, error))));
+    out.family(&LABEL_BINDINGS, rows.iter().map(|row| (&row.named, row.sum.bindings)));
     out.family(&LABEL_SOCKETS, rows.iter().flat_map(LabelRow::sockets));
-    out.family(&LABEL_UNSERVED, rows.iter().map(|row| (row.named.clone(), row.unserved)));
+    out.family(&LABEL_UNSERVED, rows.iter().map(|row| (&row.named, row.unserved)));
     out.one(&FOLDED_LABELS, folded.len());
 }
 
@@ -159,11 +159,14 @@ fn bindings(out: &mut Exposition, observation: &Observation, most: usize) {
         counted.skip(most).for_each(|(entry, counts)| sum.add(&Sum::of(&entry.binding, counts)));
         rows.push((folded_into(observation), sum));
     }
-    out.family(&BINDING_RUNS, rows.iter().map(|(named, sum)| (named.clone(), sum.counts.hits)));
-    let happened = |(_, count): &(Named, u64)| *count > 0;
-    let no_socket = rows.iter().map(|(named, sum)| (named.clone(), sum.counts.no_socket));
-    out.family(&BINDING_NO_SOCKET, no_socket.filter(happened));
-    out.family(&BINDING_ERRORS, rows.iter().flat_map(|(named, sum)| errors(named, &sum.counts)).filter(happened));
+    out.family(&BINDING_RUNS, rows.iter().map(|(named, sum)| (named, sum.counts.hits)));
+    let no_socket = rows.iter().map(|(named, sum)| (named, sum.counts.no_socket));
+    out.family(&BINDING_NO_SOCKET, no_socket.filter(|(_, count)| *count > 0));
+    let failed = rows.iter().flat_map(|(named, sum)| {
+        let happened = errors(&sum.counts).into_iter().filter(|(_, count)| *count > 0);
+        happened.map(|error| with_error(named, error))
+    });
+    out.family(&BINDING_ERRORS, failed);
     out.one(&FOLDED_BINDINGS, folded);
 }
 
@@ -206,18 +209,19 @@ fn describing(binding: &Binding) -> Named {
     ]
 }
 
-fn errors(named: &Named, counts: &Counts) -> [(Named, u64); 4] {
-    let errors = [
+fn errors(counts: &Counts) -> [(&'static str, u64); 4] {
+    [
         ("ESOCKTNOSUPPORT", counts.unsupported),
         ("EPROTOTYPE", counts.wrong_protocol),
         ("EAFNOSUPPORT", counts.wrong_family),
         ("EEXIST", counts.already_selected),
-    ];
-    errors.map(|(error, count)| {
-        let mut named = named.clone();
-        named.push(("error", error.to_owned()));
-        (named, count)
-    })
+    ]
+}
+
+fn with_error(named: &Named, (error, count): (&'static str, u64)) -> (Named, u64) {
+    let mut named = named.clone();
+    named.push(("error", error.to_owned()));
+    (named, count)
 }
 
 /// A label, or all that are folded.
