@@ -257,7 +257,8 @@ fn document(command: &str, exit: u8, fields: Map<String, Value>, rows: Vec<(&str
     let mut text = document.to_string();
     let end = text.pop();
     for (name, rows) in rows {
-        text.push_str(&format!(",\"{name}\":{}", rows.into_text()));
+        text.push_str(&format!(",\"{name}\":"));
+        text.push_str(&rows.into_text());
     }
     text.extend(end);
     let mut text = printable_json(text);

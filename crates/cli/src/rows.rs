@@ -3,30 +3,30 @@
 use serde_json::Value;
 
 /// An array that is put into text element by element: as values, a million bindings would take gigabytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rows {
-    elements: String,
+    /// The array without its closing bracket.
+    text: String,
 }
 
 impl Rows {
     /// The array, brackets included.
     pub fn into_text(mut self) -> String {
-        self.elements.insert(0, '[');
-        self.elements.push(']');
-        self.elements
+        self.text.push(']');
+        self.text
     }
 }
 
 impl<T: Into<Value>> FromIterator<T> for Rows {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Rows {
-        let mut rows = Rows::default();
-        for value in values {
-            if !rows.elements.is_empty() {
-                rows.elements.push(',');
+        let mut text = String::from("[");
+        for (number, value) in values.into_iter().enumerate() {
+            if number > 0 {
+                text.push(',');
             }
-            rows.elements.push_str(&value.into().to_string());
+            text.push_str(&value.into().to_string());
         }
-        rows
+        Rows { text }
     }
 }
 

@@ -18,7 +18,8 @@ pub fn completions(args: &Completions) -> Result<Answer, Failure> {
     Ok(Answer::yes(script.clone(), json!({ "shell": args.shell.to_string(), "script": script })))
 }
 
-/// A script that asks for labels, attached programs and namespaces as well: what clap_complete makes knows only what the definition says.
+/// A script that asks for labels, attached programs and namespaces as well: what clap_complete makes knows only what the
+/// definition says.
 fn with_names(shell: Shell, mut script: String) -> String {
     match shell {
         Shell::Bash => script.push_str(include_str!("completions/names.bash")),

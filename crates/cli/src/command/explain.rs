@@ -39,8 +39,14 @@ fn policy_of(file: &Path) -> Result<Policy, Failure> {
 /// What becomes of the packet in the namespace.
 fn live(global: &Global, packet: &Packet, run_others: bool) -> Result<Answer, Failure> {
     let state = existing_state(global)?;
-    let own = state.is_none().then(|| netns(global)).transpose()?;
-    let netns = state.as_ref().map(|state| state.netns()).or(own.as_ref()).expect("one of the two");
+    let own;
+    let netns = match &state {
+        Some(state) => state.netns(),
+        None => {
+            own = netns(global)?;
+            &own
+        }
+    };
     let mut explanation = sklookup_explain::explain(netns, state.as_ref(), packet)?;
     if run_others {
         explanation.run_others(netns);

@@ -96,7 +96,7 @@ fn for_machines(status: &Status) -> Answer {
     answer.with_rows("bindings", bindings(in_effect).map(|(entry, counts)| described(entry, counts)).collect())
 }
 
-/// All but the bindings.
+/// The same but for the bindings, which may be many.
 fn document(status: &Status) -> Value {
     let programs = status.programs.as_ref().map(|programs| programs.iter().map(program).collect::<Vec<Value>>());
     let unseen: Vec<Value> =
